@@ -1,0 +1,7 @@
+//! What the BPF program and user space share: the layout of the maps ([`abi`]) and the packet formats ([`packet`]).
+//!
+//! Everything here is `no_std`, allocates nothing and never panics on input.
+#![no_std]
+
+pub mod abi;
+pub mod packet;

@@ -1,0 +1,1 @@
+//! Packet formats: named field ranges, checked views, and the checksum.

@@ -1,0 +1,7 @@
+//! The library of the `anycast` daemon: all input and output of an anycast server.
+
+pub mod advertise;
+pub mod config;
+pub mod controller;
+pub mod datapath;
+pub mod monitor;

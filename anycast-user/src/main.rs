@@ -1,0 +1,3 @@
+//! The `anycast` command.
+
+fn main() {}

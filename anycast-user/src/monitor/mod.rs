@@ -1,0 +1,1 @@
+//! Watches the service and the interface: checks, process exit, rtnetlink.

@@ -1,0 +1,3 @@
+//! Set-up, builds, tests and benches of this repository.
+
+fn main() {}
