@@ -100,13 +100,17 @@ impl Service {
 }
 
 /// The VLAN part of a service's key: VLAN identifiers of up to two tags, outermost first, as `outer << 12 | inner`. A
-/// priority tag (identifier 0, IEEE 802.1Q 9.6) adds nothing: `vlan_key(&[0]) == vlan_key(&[])`.
+/// priority tag (identifier 0, IEEE 802.1Q 9.6) adds nothing, outermost or behind another: `vlan_key(&[0]) == vlan_key(&[])`
+/// and `vlan_key(&[7, 0]) == vlan_key(&[7])`.
 #[inline(always)]
 pub const fn vlan_key(vids: &[u16]) -> u32 {
     let mut key = 0;
     let mut i = 0;
     while i < vids.len() {
-        key = key << 12 | (vids[i] & 0x0fff) as u32;
+        let vid = (vids[i] & 0x0fff) as u32;
+        if vid != 0 {
+            key = key << 12 | vid;
+        }
         i += 1;
     }
     key
@@ -359,6 +363,8 @@ mod tests {
     fn priority_tag_is_untagged() {
         assert_eq!(vlan_key(&[0]), vlan_key(&[]));
         assert_eq!(vlan_key(&[7]), 7);
+        assert_eq!(vlan_key(&[7, 0]), 7);
+        assert_eq!(vlan_key(&[0, 7]), 7);
         assert_eq!(vlan_key(&[100, 7]), 100 << 12 | 7);
     }
 

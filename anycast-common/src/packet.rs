@@ -1,1 +1,0 @@
-//! Packet formats: named field ranges, checked views, and the checksum.
