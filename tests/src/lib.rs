@@ -1,1 +1,6 @@
 //! The lab: network namespaces, routers, servers and clients; and the independent reference of the fast path.
+
+pub mod frames;
+pub mod skip;
+
+pub use skip::skip;
