@@ -2,6 +2,8 @@
 
 pub mod advertise;
 pub mod config;
+pub mod control;
 pub mod controller;
 pub mod datapath;
 pub mod monitor;
+pub mod telemetry;

@@ -1,0 +1,7 @@
+//! What the daemon tells about itself: [`status`] as a table or JSON, Prometheus [`metrics`], logs ([`log`]), and the word
+//! to the service manager ([`notify`]).
+
+pub mod log;
+pub mod metrics;
+pub mod notify;
+pub mod status;
