@@ -5,5 +5,6 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod datapath;
+pub mod host;
 pub mod monitor;
 pub mod telemetry;
