@@ -3,7 +3,10 @@
 //! This package depends on nothing of the workspace: it finds or installs tools and starts what it has built.
 
 mod build;
+mod no_services;
 mod process;
+mod requirements;
+mod setup;
 mod toolchain;
 mod workspace;
 
@@ -20,12 +23,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Install what this repository's commands need
+    Setup(setup::SetupArguments),
     /// Build the BPF objects and the binaries that embed them
     Build(build::BuildArguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Setup(arguments) => setup::setup(&arguments),
         Command::Build(arguments) => build::build(&arguments),
     };
     match result {
