@@ -1,8 +1,7 @@
 //! The lab: network namespaces, routers, servers and clients; and the independent reference of the fast path.
 
-pub mod cases;
 pub mod frames;
-pub mod reference;
+pub mod lab;
 pub mod skip;
 
 pub use skip::skip;
