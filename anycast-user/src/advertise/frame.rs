@@ -1,58 +1,19 @@
-//! Unsolicited advertisements as whole Ethernet frames: the Neighbor Advertisement (RFC 4861 4.4, 7.2.6) and the ARP
+//! Unsolicited advertisements as whole Ethernet frames: the Neighbor Advertisement (RFC 4861 7.2.6) and the ARP
 //! announcement (RFC 5227 3).
 //!
-//! The types are the meaning, [`emit`](NeighborAdvertisement::emit) writes the bytes. Every byte of the frame is written,
-//! whatever the buffer held before. Padding to Ethernet's 60 bytes is the driver's.
+//! The types are the meaning, `emit` writes the bytes: every byte of the frame, whatever the buffer held before. Padding to
+//! Ethernet's 60 bytes is the driver's.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+use anycast_common::packet::{address, arp, ethernet, ipv6, ndp, vlan};
 
 /// A MAC address.
 pub type Mac = [u8; 6];
 
 /// The longest frame of this module: two VLAN tags, IPv6 header and a Neighbor Advertisement with one option.
-pub const FRAME_MAX: usize = ETHERNET_HEADER + 2 * VLAN_TAG + IPV6_HEADER + NA_LENGTH;
-
-const ETHERNET_HEADER: usize = 14;
-const VLAN_TAG: usize = 4;
-const IPV6_HEADER: usize = 40;
-
-const ETHERTYPE_ARP: u16 = 0x0806;
-const ETHERTYPE_VLAN: u16 = 0x8100;
-const ETHERTYPE_QINQ: u16 = 0x88a8;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
-const BROADCAST: Mac = [0xff; 6];
-
-/// The VLAN identifiers of `vlan`, a key made by [`vlan_key`](anycast_common::abi::vlan_key), outermost first; `None`
-/// where there is no tag.
-fn vids(vlan: u32) -> [Option<u16>; 2] {
-    let vid = |bits: u32| Some((bits & 0x0fff) as u16).filter(|vid| *vid != 0);
-    [vid(vlan >> 12), vid(vlan)]
-}
-
-/// The length of the Ethernet header with the tags of `vlan`.
-fn header_len(vlan: u32) -> usize {
-    ETHERNET_HEADER + VLAN_TAG * vids(vlan).iter().flatten().count()
-}
-
-/// Writes the Ethernet header (IEEE 802.3) with the tags of `vlan` (IEEE 802.1Q) and returns its length. Two tags are a
-/// service tag (0x88a8) around a customer tag (0x8100), one is a customer tag. Priority is 0.
-fn emit_header(buffer: &mut [u8], destination: Mac, source: Mac, vlan: u32, ethertype: u16) -> usize {
-    buffer[0..6].copy_from_slice(&destination);
-    buffer[6..12].copy_from_slice(&source);
-    let mut at = 12;
-    let tags = vids(vlan);
-    let outer_type = if tags.iter().all(Option::is_some) { ETHERTYPE_QINQ } else { ETHERTYPE_VLAN };
-    for (vid, tpid) in tags.into_iter().flatten().zip([outer_type, ETHERTYPE_VLAN]) {
-        buffer[at..at + 2].copy_from_slice(&tpid.to_be_bytes());
-        buffer[at + 2..at + 4].copy_from_slice(&vid.to_be_bytes());
-        at += VLAN_TAG;
-    }
-    buffer[at..at + 2].copy_from_slice(&ethertype.to_be_bytes());
-    at + 2
-}
+pub const FRAME_MAX: usize =
+    ethernet::LENGTH + vlan::TAGS_MAX * vlan::LENGTH + ipv6::LENGTH + ndp::LENGTH_WITH_OPTION;
 
 /// To whom an advertisement goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,17 +29,8 @@ pub enum Recipient<Address> {
     },
 }
 
-/// An unsolicited Neighbor Advertisement (RFC 4861 4.4): S = 0, hop limit 255, with the target link-layer address option.
-///
-/// ```text
-///  0                   1                   2                   3
-///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// |   Type = 136  |   Code = 0    |          Checksum             |
-/// |R|S|O|                     Reserved                            |
-/// |                       Target Address                          |
-/// |  Option = 2   |  Length = 1   |    Link-Layer Address ...     |
-/// ```
+/// An unsolicited Neighbor Advertisement (RFC 4861 4.4, 7.2.6): S = 0, hop limit 255, with the target link-layer address
+/// option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighborAdvertisement {
     /// The MAC address announced; also the frame's source.
@@ -98,38 +50,10 @@ pub struct NeighborAdvertisement {
     pub vlan: u32,
 }
 
-/// Octets of the ICMPv6 message, option included.
-const NA_LENGTH: usize = 32;
-
-/// Field offsets of the ICMPv6 message (RFC 4861 4.4, 4.6.1).
-mod na {
-    use std::ops::Range;
-    pub const TYPE: usize = 0;
-    pub const CODE: usize = 1;
-    pub const CHECKSUM: Range<usize> = 2..4;
-    pub const FLAGS: usize = 4;
-    pub const RESERVED: Range<usize> = 5..8;
-    pub const TARGET: Range<usize> = 8..24;
-    pub const OPTION_TYPE: usize = 24;
-    pub const OPTION_LENGTH: usize = 25;
-    pub const OPTION_MAC: Range<usize> = 26..32;
-}
-
-/// Field offsets of the IPv6 header (RFC 8200 3).
-mod ipv6 {
-    use std::ops::Range;
-    pub const VERSION_CLASS_FLOW: Range<usize> = 0..4;
-    pub const PAYLOAD_LENGTH: Range<usize> = 4..6;
-    pub const NEXT_HEADER: usize = 6;
-    pub const HOP_LIMIT: usize = 7;
-    pub const SOURCE: Range<usize> = 8..24;
-    pub const DESTINATION: Range<usize> = 24..40;
-}
-
 impl NeighborAdvertisement {
     /// Octets that [`emit`](Self::emit) writes.
     pub fn buffer_len(&self) -> usize {
-        header_len(self.vlan) + IPV6_HEADER + NA_LENGTH
+        header_len(self.vlan) + ipv6::LENGTH + ndp::LENGTH_WITH_OPTION
     }
 
     /// Writes the frame to the beginning of `buffer` and returns its length.
@@ -137,33 +61,20 @@ impl NeighborAdvertisement {
     /// # Panics
     /// If `buffer` is shorter than [`buffer_len`](Self::buffer_len); [`FRAME_MAX`] always suffices.
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
-        let (destination, destination_mac) = match self.recipient {
-            Recipient::Link => (ALL_NODES, ALL_NODES_MAC),
-            Recipient::Neighbor { address, mac } => (address, mac),
+        let (destination, mac) = match self.recipient {
+            Recipient::Link => (ipv6::ALL_NODES, ethernet::ALL_NODES),
+            Recipient::Neighbor { address, mac } => (words(address), mac),
         };
-        let length = self.buffer_len();
-        let header = emit_header(buffer, destination_mac, self.mac, self.vlan, ETHERTYPE_IPV6);
-        let (ip, message) = buffer[header..length].split_at_mut(IPV6_HEADER);
-
-        ip[ipv6::VERSION_CLASS_FLOW].copy_from_slice(&[0x60, 0, 0, 0]);
-        ip[ipv6::PAYLOAD_LENGTH].copy_from_slice(&(NA_LENGTH as u16).to_be_bytes());
-        ip[ipv6::NEXT_HEADER] = libc::IPPROTO_ICMPV6 as u8;
-        ip[ipv6::HOP_LIMIT] = 255;
-        ip[ipv6::SOURCE].copy_from_slice(&self.source.octets());
-        ip[ipv6::DESTINATION].copy_from_slice(&destination.octets());
-
-        message[na::TYPE] = 136;
-        message[na::CODE] = 0;
-        message[na::CHECKSUM].fill(0);
-        message[na::FLAGS] = u8::from(self.router) << 7 | u8::from(self.override_entry) << 5;
-        message[na::RESERVED].fill(0);
-        message[na::TARGET].copy_from_slice(&self.target.octets());
-        message[na::OPTION_TYPE] = 2;
-        message[na::OPTION_LENGTH] = 1;
-        message[na::OPTION_MAC].copy_from_slice(&self.mac);
-        let checksum = icmpv6_checksum(self.source, destination, message);
-        message[na::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
-        length
+        let router = if self.router { ndp::ROUTER } else { 0 };
+        let override_entry = if self.override_entry { ndp::OVERRIDE } else { 0 };
+        let packet = ndp::advertisement_packet(
+            words(self.source),
+            destination,
+            words(self.target),
+            self.mac,
+            router | override_entry,
+        );
+        emit_frame(buffer, (mac, self.mac), self.vlan, ethernet::IPV6, &packet)
     }
 
     /// The frame.
@@ -174,23 +85,8 @@ impl NeighborAdvertisement {
     }
 }
 
-/// The checksum of an ICMPv6 message whose checksum field is zero (RFC 4443 2.3, RFC 1071).
-fn icmpv6_checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
-    let words = |bytes: &[u8]| -> u32 {
-        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum()
-    };
-    let mut sum = words(&source.octets())
-        + words(&destination.octets())
-        + message.len() as u32
-        + libc::IPPROTO_ICMPV6 as u32
-        + words(message);
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
-}
-
-/// The form of an ARP announcement. RFC 5227 3 asks for the request; some hosts update only on a reply.
+/// The form of an ARP announcement. Linux takes either alike in every state of an existing entry; RFC 5227 3 asks for the
+/// request, some hosts update only on a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArpForm {
     /// Operation 1, target hardware address zero.
@@ -200,12 +96,7 @@ pub enum ArpForm {
     Reply,
 }
 
-/// An ARP announcement (RFC 5227 3; RFC 826): sender and target protocol address are both the service address.
-///
-/// ```text
-/// | Ethernet = 1 | IPv4 = 0x0800 | 6 | 4 | operation |
-/// | sender hardware (6) | sender protocol (4) | target hardware (6) | target protocol (4) |
-/// ```
+/// An ARP announcement (RFC 5227 3): sender and target protocol address are both the service address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArpAnnouncement {
     /// The MAC address announced; also the frame's source.
@@ -221,27 +112,10 @@ pub struct ArpAnnouncement {
     pub vlan: u32,
 }
 
-/// Octets of an ARP packet for Ethernet and IPv4.
-const ARP_LENGTH: usize = 28;
-
-/// Field offsets of the ARP packet (RFC 826) for Ethernet and IPv4.
-mod arp {
-    use std::ops::Range;
-    pub const HARDWARE: Range<usize> = 0..2;
-    pub const PROTOCOL: Range<usize> = 2..4;
-    pub const HARDWARE_LENGTH: usize = 4;
-    pub const PROTOCOL_LENGTH: usize = 5;
-    pub const OPERATION: Range<usize> = 6..8;
-    pub const SENDER_MAC: Range<usize> = 8..14;
-    pub const SENDER_ADDRESS: Range<usize> = 14..18;
-    pub const TARGET_MAC: Range<usize> = 18..24;
-    pub const TARGET_ADDRESS: Range<usize> = 24..28;
-}
-
 impl ArpAnnouncement {
     /// Octets that [`emit`](Self::emit) writes.
     pub fn buffer_len(&self) -> usize {
-        header_len(self.vlan) + ARP_LENGTH
+        header_len(self.vlan) + arp::LENGTH
     }
 
     /// Writes the frame to the beginning of `buffer` and returns its length.
@@ -250,26 +124,15 @@ impl ArpAnnouncement {
     /// If `buffer` is shorter than [`buffer_len`](Self::buffer_len); [`FRAME_MAX`] always suffices.
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let destination = match self.recipient {
-            Recipient::Link => BROADCAST,
+            Recipient::Link => ethernet::BROADCAST,
             Recipient::Neighbor { mac, .. } => mac,
         };
-        let (operation, target_mac) = match self.form {
-            ArpForm::Request => (1u16, [0; 6]),
-            ArpForm::Reply => (2, self.mac),
+        let protocol = self.address.octets();
+        let packet = match self.form {
+            ArpForm::Request => arp::announcement(self.mac, protocol),
+            ArpForm::Reply => arp::packet(arp::REPLY, (self.mac, protocol), (self.mac, protocol)),
         };
-        let length = self.buffer_len();
-        let header = emit_header(buffer, destination, self.mac, self.vlan, ETHERTYPE_ARP);
-        let packet = &mut buffer[header..length];
-        packet[arp::HARDWARE].copy_from_slice(&1u16.to_be_bytes());
-        packet[arp::PROTOCOL].copy_from_slice(&0x0800u16.to_be_bytes());
-        packet[arp::HARDWARE_LENGTH] = 6;
-        packet[arp::PROTOCOL_LENGTH] = 4;
-        packet[arp::OPERATION].copy_from_slice(&operation.to_be_bytes());
-        packet[arp::SENDER_MAC].copy_from_slice(&self.mac);
-        packet[arp::SENDER_ADDRESS].copy_from_slice(&self.address.octets());
-        packet[arp::TARGET_MAC].copy_from_slice(&target_mac);
-        packet[arp::TARGET_ADDRESS].copy_from_slice(&self.address.octets());
-        length
+        emit_frame(buffer, (destination, self.mac), self.vlan, ethernet::ARP, &packet)
     }
 
     /// The frame.
@@ -277,5 +140,164 @@ impl ArpAnnouncement {
         let mut frame = vec![0; self.buffer_len()];
         self.emit(&mut frame);
         frame
+    }
+}
+
+/// An address as words in memory order.
+fn words(ip: Ipv6Addr) -> [u32; 4] {
+    address(&ip.octets(), 0)
+}
+
+/// The VLAN identifiers of `vlan`, outermost first; `None` where there is no tag.
+fn identifiers(vlan: u32) -> [Option<u16>; vlan::TAGS_MAX] {
+    let identifier =
+        |bits: u32| Some(bits as u16 & vlan::IDENTIFIER_MASK).filter(|identifier| *identifier != 0);
+    [identifier(vlan >> 12), identifier(vlan)]
+}
+
+/// The length of the Ethernet header with the tags of `vlan`.
+fn header_len(vlan: u32) -> usize {
+    ethernet::LENGTH + vlan::LENGTH * identifiers(vlan).iter().flatten().count()
+}
+
+/// Writes a frame from `macs.1` to `macs.0`, with the tags of `vlan`, and returns its length. Two tags are a service tag
+/// around a customer tag (IEEE 802.1ad), one is a customer tag; priority is 0.
+fn emit_frame(buffer: &mut [u8], macs: (Mac, Mac), vlan: u32, ether_type: u16, packet: &[u8]) -> usize {
+    buffer[ethernet::DESTINATION..ethernet::SOURCE].copy_from_slice(&macs.0);
+    buffer[ethernet::SOURCE..ethernet::ETHER_TYPE].copy_from_slice(&macs.1);
+    // Each tag follows the EtherType that announces it.
+    let mut at = ethernet::ETHER_TYPE;
+    let identifiers = identifiers(vlan);
+    for (depth, identifier) in identifiers.into_iter().enumerate() {
+        let Some(identifier) = identifier else { continue };
+        let tag = if depth == 0 { vlan::SERVICE } else { vlan::CUSTOMER };
+        buffer[at..at + 2].copy_from_slice(&tag.to_be_bytes());
+        buffer[at + 2..at + vlan::LENGTH].copy_from_slice(&identifier.to_be_bytes());
+        at += vlan::LENGTH;
+    }
+    buffer[at..at + 2].copy_from_slice(&ether_type.to_be_bytes());
+    let payload = at + 2;
+    let end = payload + packet.len();
+    buffer[payload..end].copy_from_slice(packet);
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use anycast_common::abi::vlan_key;
+
+    use super::*;
+
+    const MAC: Mac = [0x02, 0x00, 0x5e, 0x00, 0x53, 0x01];
+    const ROUTER_MAC: Mac = [0x02, 0x00, 0x5e, 0x00, 0x53, 0xfe];
+    const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0x5eff, 0xfe00, 0x5301);
+    const TARGET: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x53);
+    const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+    const TO_THE_LINK: NeighborAdvertisement = NeighborAdvertisement {
+        mac: MAC,
+        source: LINK_LOCAL,
+        target: TARGET,
+        router: false,
+        override_entry: true,
+        recipient: Recipient::Link,
+        vlan: 0,
+    };
+
+    const ANNOUNCEMENT: ArpAnnouncement = ArpAnnouncement {
+        mac: MAC,
+        address: Ipv4Addr::new(192, 0, 2, 53),
+        form: ArpForm::Request,
+        recipient: Recipient::Link,
+        vlan: 0,
+    };
+
+    /// Emits into a buffer full of other bytes and one too long: what is left over must be untouched.
+    fn dirty(emit: impl Fn(&mut [u8]) -> usize, buffer_len: usize) -> String {
+        let mut buffer = [0x2a; FRAME_MAX + 4];
+        let length = emit(&mut buffer);
+        assert_eq!(length, buffer_len);
+        assert!(buffer[length..].iter().all(|octet| *octet == 0x2a));
+        buffer[..length].iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+
+    fn na(na: NeighborAdvertisement) -> String {
+        dirty(|buffer| na.emit(buffer), na.buffer_len())
+    }
+
+    fn arp(announcement: ArpAnnouncement) -> String {
+        dirty(|buffer| announcement.emit(buffer), announcement.buffer_len())
+    }
+
+    // The expected frames were made by scapy 2.8.
+
+    #[test]
+    fn na_to_the_link() {
+        assert_eq!(
+            na(TO_THE_LINK),
+            "33330000000102005e00530186dd\
+             6000000000203afffe8000000000000000005efffe005301ff020000000000000000000000000001\
+             8800c70e2000000020010db8000100000000000000000053020102005e005301"
+        );
+    }
+
+    #[test]
+    fn na_of_a_router_without_override_from_the_target_on_a_vlan() {
+        assert_eq!(
+            na(NeighborAdvertisement {
+                source: TARGET,
+                router: true,
+                override_entry: false,
+                vlan: vlan_key(&[7]),
+                ..TO_THE_LINK
+            }),
+            "33330000000102005e0053018100000786dd\
+             6000000000203aff20010db8000100000000000000000053ff020000000000000000000000000001\
+             8800e7838000000020010db8000100000000000000000053020102005e005301"
+        );
+    }
+
+    #[test]
+    fn na_to_one_neighbor_behind_two_tags() {
+        assert_eq!(
+            na(NeighborAdvertisement {
+                recipient: Recipient::Neighbor { address: ROUTER, mac: ROUTER_MAC },
+                vlan: vlan_key(&[100, 7]),
+                ..TO_THE_LINK
+            }),
+            "02005e0053fe02005e00530188a800648100000786dd\
+             6000000000203afffe8000000000000000005efffe005301fe800000000000000000000000000001\
+             8800c7902000000020010db8000100000000000000000053020102005e005301"
+        );
+    }
+
+    #[test]
+    fn announcement_as_a_request_to_the_link() {
+        assert_eq!(
+            arp(ANNOUNCEMENT),
+            "ffffffffffff02005e0053010806\
+             000108000604000102005e005301c0000235000000000000c0000235"
+        );
+    }
+
+    #[test]
+    fn announcement_as_a_reply_to_one_neighbor_on_a_vlan() {
+        assert_eq!(
+            arp(ArpAnnouncement {
+                form: ArpForm::Reply,
+                recipient: Recipient::Neighbor { address: Ipv4Addr::new(192, 0, 2, 1), mac: ROUTER_MAC },
+                vlan: vlan_key(&[4094]),
+                ..ANNOUNCEMENT
+            }),
+            "02005e0053fe02005e00530181000ffe0806\
+             000108000604000202005e005301c000023502005e005301c0000235"
+        );
+    }
+
+    #[test]
+    fn longest_frame_fits() {
+        let longest = NeighborAdvertisement { vlan: vlan_key(&[4094, 4094]), ..TO_THE_LINK };
+        assert_eq!(longest.buffer_len(), FRAME_MAX);
+        assert_eq!(longest.to_vec().len(), FRAME_MAX);
     }
 }

@@ -265,3 +265,43 @@ fn parse_members(text: &str) -> Vec<(u32, Ipv6Addr)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn solicited_node_group_and_its_mac() {
+        // The example of RFC 4291 2.7.1.
+        let group = solicited_node("4037::01:800:200e:8c6c".parse().unwrap());
+        assert_eq!(group, "ff02::1:ff0e:8c6c".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(multicast_mac(group), [0x33, 0x33, 0xff, 0x0e, 0x8c, 0x6c]);
+    }
+
+    #[test]
+    fn members_are_parsed() {
+        let text = "1    lo              ff020000000000000000000000000001     1 0000000C 0\n\
+                    12   eth0            ff0200000000000000000001ff000053     2 00000004 0\n\
+                    13   eth1            no-address     1 00000004 0\n";
+        assert_eq!(
+            parse_members(text),
+            [(1, "ff02::1".parse().unwrap()), (12, "ff02::1:ff00:53".parse().unwrap())]
+        );
+    }
+
+    const VLAN_DEVICES: &str = "VLAN Dev name    | VLAN ID\n\
+                                Name-Type: VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD\n\
+                                eth0.7         | 7  | eth0\n\
+                                service        | 100  | eth0\n\
+                                inner          | 7  | service\n\
+                                eth1.8         | 8  | eth1\n";
+
+    #[test]
+    fn vlan_devices_are_found_by_parent_and_identifier() {
+        assert_eq!(vlan_device(VLAN_DEVICES, "eth0", 7), Some("eth0.7"));
+        assert_eq!(vlan_device(VLAN_DEVICES, "eth0", 100 << 12 | 7), Some("inner"));
+        assert_eq!(vlan_device(VLAN_DEVICES, "eth0", 8), None);
+        assert_eq!(vlan_device(VLAN_DEVICES, "eth0", 8 << 12 | 7), None);
+        assert_eq!(vlan_device("", "eth0", 7), None);
+    }
+}

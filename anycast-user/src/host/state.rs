@@ -314,3 +314,148 @@ fn read(path: &Path) -> Result<Option<State>, StateError> {
     }
     serde_json::from_str(&text).map_err(corrupt).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(netns: u64) -> HostInstance {
+        HostInstance { boot: "b00".to_owned(), netns }
+    }
+
+    fn drain(state: &mut State) {
+        state.services.entry("dns".to_owned()).or_default().drained = true;
+    }
+
+    fn text(directory: &Path) -> String {
+        fs::read_to_string(directory.join(STATE_FILE)).unwrap()
+    }
+
+    #[test]
+    fn state_survives_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        // The directory is made, parents and all.
+        let path = directory.path().join("lib/anycast");
+        let mut first = StateDir::open_in(&path, host(1)).unwrap();
+        first
+            .update(|state| {
+                drain(state);
+                state.services.get_mut("dns").unwrap().epoch = u64::MAX;
+                state.addresses.insert("2001:db8::53".parse().unwrap());
+                state.sysctls.insert("x".to_owned(), SysctlRecord { before: "0".into(), set: "2".into() });
+            })
+            .unwrap();
+        let written = first.state().clone();
+        drop(first);
+        let second = StateDir::open_in(&path, host(1)).unwrap();
+        assert_eq!(*second.state(), written);
+        assert!(!path.join(TEMPORARY_FILE).exists());
+    }
+
+    #[test]
+    fn another_life_of_the_host_keeps_the_services_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut first = StateDir::open_in(directory.path(), host(1)).unwrap();
+        first
+            .update(|state| {
+                drain(state);
+                state.addresses.insert("192.0.2.53".parse().unwrap());
+                state.sysctls.insert("x".to_owned(), SysctlRecord { before: "0".into(), set: "2".into() });
+            })
+            .unwrap();
+        drop(first);
+        let second = StateDir::open_in(directory.path(), host(2)).unwrap();
+        assert_eq!(second.state().host, host(2));
+        assert!(second.state().services["dns"].drained);
+        assert!(second.state().addresses.is_empty());
+        assert!(second.state().sysctls.is_empty());
+    }
+
+    #[test]
+    fn host_instance_is_the_same_twice() {
+        let host = HostInstance::current().unwrap();
+        assert_eq!(host, HostInstance::current().unwrap());
+        assert_eq!(host.boot.len(), 36);
+    }
+
+    #[test]
+    fn a_second_daemon_is_kept_out_and_told_of_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = StateDir::open_in(directory.path(), host(1)).unwrap();
+        let error = StateDir::open_in(directory.path(), host(1)).unwrap_err();
+        assert!(
+            matches!(error, StateError::Locked { pid: Some(pid), .. } if pid == std::process::id()),
+            "{error}"
+        );
+        assert!(error.to_string().contains(&format!("(pid {})", std::process::id())), "{error}");
+        drop(first);
+        StateDir::open_in(directory.path(), host(1)).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        StateDir::open_in(directory.path(), host(1)).unwrap().probe().unwrap();
+        let good = text(directory.path());
+        let cases = [
+            String::new(),
+            "{".to_owned(),
+            good[..good.len() / 2].to_owned(),
+            good.replacen("\"services\"", "\"servants\"", 1),
+            good.replacen("\"addresses\": []", "\"addresses\": [\"2001:db8::x\"]", 1),
+        ];
+        for damaged in cases {
+            assert_ne!(damaged, good);
+            fs::write(directory.path().join(STATE_FILE), &damaged).unwrap();
+            let error = StateDir::open_in(directory.path(), host(1)).unwrap_err();
+            assert!(matches!(error, StateError::Corrupt { .. }), "{damaged:?}: {error}");
+            let path = directory.path().join(STATE_FILE);
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            assert_eq!(text(directory.path()), damaged);
+        }
+        // The control: the undamaged file is read.
+        fs::write(directory.path().join(STATE_FILE), &good).unwrap();
+        StateDir::open_in(directory.path(), host(1)).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_refused_whatever_else_it_holds() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(STATE_FILE), r#"{"version": 2, "news": 1}"#).unwrap();
+        let error = StateDir::open_in(directory.path(), host(1)).unwrap_err();
+        assert!(matches!(error, StateError::Version { found: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_where_the_directory_should_be_is_an_error_that_says_so() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = StateDir::open_in(&file.path().join("state"), host(1)).unwrap_err();
+        assert!(error.to_string().contains("must be a directory"), "{error}");
+    }
+
+    #[test]
+    fn a_failed_write_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut dir = StateDir::open_in(directory.path(), host(1)).unwrap();
+        dir.update(drain).unwrap();
+        let before = (dir.state().clone(), text(directory.path()));
+        // A directory in the temporary file's place cannot be written to, not even by root.
+        fs::create_dir(directory.path().join(TEMPORARY_FILE)).unwrap();
+        let error = dir.update(|state| state.services.clear()).unwrap_err();
+        assert!(matches!(error, StateError::Io { operation: "create", .. }), "{error}");
+        assert_eq!((dir.state().clone(), text(directory.path())), before);
+        fs::remove_dir(directory.path().join(TEMPORARY_FILE)).unwrap();
+        dir.update(|state| state.services.clear()).unwrap();
+        assert!(dir.state().services.is_empty());
+    }
+
+    #[test]
+    fn no_change_is_no_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut dir = StateDir::open_in(directory.path(), host(1)).unwrap();
+        dir.update(|_| {}).unwrap();
+        assert!(!directory.path().join(STATE_FILE).exists());
+        dir.update(drain).unwrap();
+        assert!(directory.path().join(STATE_FILE).exists());
+    }
+}

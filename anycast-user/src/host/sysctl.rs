@@ -148,3 +148,132 @@ fn key(interface: &str, name: &str) -> String {
     let path: PathBuf = Path::new("ipv4/conf").join(interface).join(name);
     path.to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A directory that looks like /proc/sys/net with one interface, and a state directory.
+    struct Host {
+        root: tempfile::TempDir,
+        _state: tempfile::TempDir,
+        state: StateDir,
+        sysctls: Sysctls,
+    }
+
+    impl Host {
+        fn new(announce: &str, ignore: &str) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let state_dir = tempfile::tempdir().unwrap();
+            let state = StateDir::open(state_dir.path()).unwrap();
+            let sysctls = Sysctls { root: root.path().to_owned() };
+            fs::create_dir_all(root.path().join("ipv4/conf/eth0.7")).unwrap();
+            let host = Self { root, _state: state_dir, state, sysctls };
+            host.put("arp_announce", announce);
+            host.put("arp_ignore", ignore);
+            host
+        }
+
+        fn put(&self, name: &str, value: &str) {
+            fs::write(self.root.path().join(key("eth0.7", name)), format!("{value}\n")).unwrap();
+        }
+
+        fn values(&self) -> [String; 2] {
+            ["arp_announce", "arp_ignore"].map(|name| self.sysctls.read(&key("eth0.7", name)).unwrap())
+        }
+    }
+
+    #[test]
+    fn values_are_set_recorded_and_restored() {
+        let mut host = Host::new("1", "0");
+        host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+        assert_eq!(host.values(), ["2", "1"]);
+        assert_eq!(host.state.state().sysctls.len(), 2);
+        host.sysctls.restore(&mut host.state, "eth0.7").unwrap();
+        assert_eq!(host.values(), ["1", "0"]);
+        assert!(host.state.state().sysctls.is_empty());
+    }
+
+    #[test]
+    fn values_that_do_are_left_alone() {
+        for ignore in ["1", "2", "3", "8"] {
+            let mut host = Host::new("2", ignore);
+            host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+            assert_eq!(host.values(), ["2", ignore]);
+            assert!(host.state.state().sysctls.is_empty());
+            host.sysctls.restore(&mut host.state, "eth0.7").unwrap();
+            assert_eq!(host.values(), ["2", ignore]);
+        }
+    }
+
+    #[test]
+    fn a_second_run_remembers_what_the_first_found() {
+        let mut host = Host::new("0", "0");
+        host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+        // The daemon was killed; the next one sets again and must not take its predecessor's values for the operator's.
+        host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+        host.sysctls.restore_all(&mut host.state).unwrap();
+        assert_eq!(host.values(), ["0", "0"]);
+    }
+
+    #[test]
+    fn a_value_changed_by_somebody_else_is_left_alone() {
+        let mut host = Host::new("0", "0");
+        host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+        host.put("arp_ignore", "8");
+        host.sysctls.restore(&mut host.state, "eth0.7").unwrap();
+        assert_eq!(host.values(), ["0", "8"]);
+        assert!(host.state.state().sysctls.is_empty());
+    }
+
+    #[test]
+    fn a_value_lost_is_set_again() {
+        let mut host = Host::new("0", "0");
+        host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+        // The interface was gone and is back.
+        host.put("arp_ignore", "0");
+        host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+        assert_eq!(host.values(), ["2", "1"]);
+        host.sysctls.restore(&mut host.state, "eth0.7").unwrap();
+        assert_eq!(host.values(), ["0", "0"]);
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_is_forgotten() {
+        let mut host = Host::new("0", "0");
+        host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+        fs::remove_dir_all(host.root.path().join("ipv4/conf/eth0.7")).unwrap();
+        host.sysctls.restore(&mut host.state, "eth0.7").unwrap();
+        assert!(host.state.state().sysctls.is_empty());
+        let error = host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap_err();
+        assert!(matches!(error, SysctlError::Io { operation: "read", .. }), "{error}");
+        assert!(host.state.state().sysctls.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_is_not_changed() {
+        let mut host = Host::new("0", "0");
+        fs::create_dir(host.state.path().join("state.json.new")).unwrap();
+        let error = host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap_err();
+        assert!(matches!(error, SysctlError::State(_)), "{error}");
+        assert_eq!(host.values(), ["0", "0"]);
+    }
+
+    #[test]
+    fn what_cannot_be_restored_stays_recorded() {
+        let mut host = Host::new("0", "0");
+        host.sysctls.set_arp(&mut host.state, "eth0.7").unwrap();
+        let path = host.root.path().join(key("eth0.7", "arp_announce"));
+        fs::remove_file(&path).unwrap();
+        // Neither absent nor readable.
+        fs::create_dir(&path).unwrap();
+        host.sysctls.restore_all(&mut host.state).unwrap_err();
+        assert_eq!(host.state.state().sysctls.keys().collect::<Vec<_>>(), ["ipv4/conf/eth0.7/arp_announce"]);
+        assert_eq!(
+            fs::read_to_string(host.root.path().join(key("eth0.7", "arp_ignore"))).unwrap().trim(),
+            "0"
+        );
+    }
+}
