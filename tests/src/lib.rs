@@ -1,7 +1,9 @@
 //! The lab: network namespaces, routers, servers and clients; and the independent reference of the fast path.
 
+pub mod cases;
 pub mod frames;
 pub mod lab;
+pub mod reference;
 pub mod skip;
 
 pub use skip::skip;

@@ -55,7 +55,7 @@ pub fn build(arguments: &BuildArguments) -> Result<()> {
 
 /// Builds the BPF objects and the two binaries that embed them.
 pub fn all(profile: Profile) -> Result<()> {
-    bpf_objects(&workspace::root(), &workspace::root().join("target/bpf-build"), &workspace::bpf_objects())?;
+    bpf_objects(&workspace::root(), &bpf_target_directory(), &workspace::bpf_objects())?;
     binaries(profile)
 }
 
@@ -92,6 +92,11 @@ fn bpf_objects(source: &Path, target: &Path, out: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Cargo's target directory for the BPF objects: `core` is compiled into it, once.
+pub fn bpf_target_directory() -> PathBuf {
+    workspace::root().join("target").join("bpf-build")
 }
 
 /// Compiler flags of the BPF target: its linker, and debug information that the linker turns into BTF.

@@ -1,0 +1,195 @@
+//! Can a service be served? All its checks are up, its process lives, its address is local and its link is up.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::Hold;
+use crate::config::{CheckConfig, ServiceConfig};
+
+/// Something that keeps a service from being able.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impediment {
+    /// A check is down.
+    CheckDown(usize),
+    /// A check has not yet succeeded often enough since the start.
+    CheckUnknown(usize),
+    /// The watched process is not alive.
+    ProcessDead,
+    /// The watched process has not been found yet.
+    ProcessUnknown,
+    /// The service address is not local.
+    AddressMissing,
+    /// The link is down or away.
+    LinkDown,
+    /// The operator holds the gate shut.
+    HeldShut,
+}
+
+impl fmt::Display for Impediment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CheckDown(check) => write!(f, "check {check} is down"),
+            Self::CheckUnknown(check) => write!(f, "check {check} is not up yet"),
+            Self::ProcessDead => f.write_str("service process is dead"),
+            Self::ProcessUnknown => f.write_str("service process not found yet"),
+            Self::AddressMissing => f.write_str("service address is not local"),
+            Self::LinkDown => f.write_str("link is down"),
+            Self::HeldShut => f.write_str("gate is held shut"),
+        }
+    }
+}
+
+/// State of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckState {
+    /// Neither `rise` successes nor `fall` failures in a row yet.
+    Unknown,
+    /// `rise` successes in a row, and not `fall` failures since.
+    Up,
+    /// `fall` failures in a row, and not `rise` successes since.
+    Down,
+}
+
+/// One check in a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckStatus {
+    /// Its state.
+    pub state: CheckState,
+    /// Successes in a row.
+    pub successes: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// How long the last run took.
+    pub latency: Option<Duration>,
+}
+
+/// One check with its damping.
+#[derive(Clone, Debug)]
+struct Check {
+    config: CheckConfig,
+    status: CheckStatus,
+}
+
+impl Check {
+    const fn new(config: CheckConfig) -> Self {
+        let status = CheckStatus { state: CheckState::Unknown, successes: 0, failures: 0, latency: None };
+        Self { config, status }
+    }
+
+    fn ran(&mut self, ok: bool, latency: Duration) {
+        let status = &mut self.status;
+        status.latency = Some(latency);
+        if ok {
+            status.failures = 0;
+            status.successes = status.successes.saturating_add(1);
+            if status.successes >= self.config.rise {
+                status.state = CheckState::Up;
+            }
+        } else {
+            status.successes = 0;
+            status.failures = status.failures.saturating_add(1);
+            if status.failures >= self.config.fall {
+                status.state = CheckState::Down;
+            }
+        }
+    }
+}
+
+/// Health of one service.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    checks: Vec<Check>,
+    watches_process: bool,
+    process: Option<bool>,
+    address: Option<bool>,
+    link: Option<bool>,
+    hold: Hold,
+}
+
+impl Health {
+    /// Nothing is known yet: not able.
+    pub(crate) fn new(config: &ServiceConfig) -> Self {
+        Self {
+            checks: config.checks.iter().copied().map(Check::new).collect(),
+            watches_process: config.process,
+            process: None,
+            address: None,
+            link: None,
+            hold: Hold::Automatic,
+        }
+    }
+
+    /// A check ran. False if there is no such check.
+    pub(crate) fn check(&mut self, check: usize, ok: bool, latency: Duration) -> bool {
+        self.checks.get_mut(check).map(|check| check.ran(ok, latency)).is_some()
+    }
+
+    pub(crate) const fn process(&mut self, alive: bool) {
+        self.process = Some(alive);
+    }
+
+    pub(crate) const fn address(&mut self, present: bool) {
+        self.address = Some(present);
+    }
+
+    pub(crate) const fn link(&mut self, up: bool) {
+        self.link = Some(up);
+    }
+
+    pub(crate) const fn hold(&mut self, hold: Hold) {
+        self.hold = hold;
+    }
+
+    pub(crate) const fn held(&self) -> Hold {
+        self.hold
+    }
+
+    pub(crate) const fn process_alive(&self) -> Option<bool> {
+        match self.process {
+            _ if !self.watches_process => None,
+            None => Some(false),
+            known => known,
+        }
+    }
+
+    pub(crate) fn checks(&self) -> Vec<CheckStatus> {
+        self.checks.iter().map(|check| check.status).collect()
+    }
+
+    /// Able = nothing stands in the way.
+    pub(crate) fn able(&self) -> bool {
+        self.obstacles().next().is_none()
+    }
+
+    /// Everything that stands in the way.
+    pub(crate) fn impediments(&self) -> Vec<Impediment> {
+        self.obstacles().collect()
+    }
+
+    /// Is something known to be bad, as opposed to not known yet? This ends an adoption, which begins with nothing known.
+    pub(crate) fn failed(&self) -> bool {
+        self.checks.iter().any(|check| check.status.state == CheckState::Down)
+            || (self.watches_process && self.process == Some(false))
+            || self.address == Some(false)
+            || self.link == Some(false)
+            || self.hold == Hold::Shut
+    }
+
+    fn obstacles(&self) -> impl Iterator<Item = Impediment> + '_ {
+        let checks = self.checks.iter().enumerate().filter_map(|(index, check)| match check.status.state {
+            CheckState::Up => None,
+            CheckState::Down => Some(Impediment::CheckDown(index)),
+            CheckState::Unknown => Some(Impediment::CheckUnknown(index)),
+        });
+        let process = match self.process {
+            _ if !self.watches_process => None,
+            Some(true) => None,
+            Some(false) => Some(Impediment::ProcessDead),
+            None => Some(Impediment::ProcessUnknown),
+        };
+        let address = (self.address != Some(true)).then_some(Impediment::AddressMissing);
+        let link = (self.link != Some(true)).then_some(Impediment::LinkDown);
+        let hold = (self.hold == Hold::Shut).then_some(Impediment::HeldShut);
+        checks.chain(process).chain(address).chain(link).chain(hold)
+    }
+}

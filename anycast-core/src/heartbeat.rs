@@ -1,0 +1,385 @@
+//! The heartbeat: what the servers of a farm tell each other on a link, and its form on the wire.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |          "AF" (0x4146)        |  Version = 1  |   Reserved    |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                       Interval, microseconds                  |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                                                               |
+//! +                           Server id                           +
+//! |                                                               |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                                                               |
+//! +                          Incarnation                          +
+//! |                                                               |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                                                               |
+//! +                            Sequence                           +
+//! |                                                               |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |              Type             |             Length            |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |  Value (Length octets), then the next Type …
+//! ```
+//!
+//! All numbers are big-endian. Elements need no alignment and no padding. An element of unknown type is skipped, unless the
+//! highest bit of its type is set: then the datagram is refused, because ignoring it would change its meaning. Elements:
+//!
+//! | type | name | value |
+//! |---|---|---|
+//! | 1 | Farm | name, UTF-8, 1 to 63 octets; exactly once, first |
+//! | 2 | Link-layer address | 6 octets: the MAC from which the sender serves |
+//! | 3 | Service | 16 address (IPv4 as `::ffff:a.b.c.d`), 4 VLAN key, 1 state, 1 flags, 8 epoch, 8 owner, then elements |
+//! | 3.1 | Successors | server ids, 8 octets each, first to last |
+//! | 3.2 | Slice left | 4 octets, milliseconds |
+//!
+//! A datagram that is longer than [`DATAGRAM_MAX`] is never sent: a server with more services sends several, each with a
+//! sequence number of its own.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::config::{FARM_NAME_MAX, ServerId};
+use crate::event::State;
+
+/// Longest UDP payload sent: fits IPv6's minimum MTU of 1280 (RFC 8200 5) behind 40 + 8 octets of headers.
+pub const DATAGRAM_MAX: usize = 1200;
+
+/// Most successors an owner names.
+pub const SUCCESSORS_MAX: usize = 8;
+
+const MAGIC: u16 = 0x4146;
+const VERSION: u8 = 1;
+
+/// Octet ranges of the fixed part.
+mod field {
+    use core::ops::Range;
+
+    pub const MAGIC: Range<usize> = 0..2;
+    pub const VERSION: usize = 2;
+    pub const INTERVAL: Range<usize> = 4..8;
+    pub const SERVER: Range<usize> = 8..16;
+    pub const INCARNATION: Range<usize> = 16..24;
+    pub const SEQUENCE: Range<usize> = 24..32;
+    pub const ELEMENTS: usize = 32;
+
+    /// Within an element.
+    pub const TYPE: Range<usize> = 0..2;
+    pub const LENGTH: Range<usize> = 2..4;
+    pub const VALUE: usize = 4;
+
+    /// Within the value of a Service element.
+    pub const ADDRESS: Range<usize> = 0..16;
+    pub const VLAN: Range<usize> = 16..20;
+    pub const STATE: usize = 20;
+    pub const FLAGS: usize = 21;
+    pub const EPOCH: Range<usize> = 22..30;
+    pub const OWNER: Range<usize> = 30..38;
+    pub const SERVICE_ELEMENTS: usize = 38;
+}
+
+/// Element types.
+mod element {
+    /// Set in the type: refuse the datagram rather than skip the element.
+    pub const MANDATORY: u16 = 0x8000;
+    pub const FARM: u16 = 1;
+    pub const LINK_LAYER_ADDRESS: u16 = 2;
+    pub const SERVICE: u16 = 3;
+    /// Within a Service element.
+    pub const SUCCESSORS: u16 = 1;
+    pub const SLICE_LEFT: u16 = 2;
+}
+
+/// Flag of a [`Report`]: the sender suspects that the owner is dead; an owner answers at once.
+const FLAG_SUSPECT: u8 = 0x01;
+/// Flag of a [`Report`]: at the back of the queue, because it is coming up or pays a flap penalty.
+const FLAG_LAST: u8 = 0x02;
+
+/// One heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The farm's name.
+    pub farm: String,
+    /// Sender.
+    pub server: ServerId,
+    /// Drawn by the sender at its start: sequence numbers begin anew with each incarnation.
+    pub incarnation: u64,
+    /// Grows with each datagram of an incarnation.
+    pub sequence: u64,
+    /// The next heartbeat follows within this time; silent for three of them, the sender is dead. Microseconds on the wire.
+    pub interval: Duration,
+    /// The sender's MAC address on the link.
+    pub mac: Option<[u8; 6]>,
+    /// Its services on the link (or those that fit).
+    pub services: Vec<Report>,
+}
+
+/// What a heartbeat says about one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Service address.
+    pub address: IpAddr,
+    /// VLAN key.
+    pub vlan: u32,
+    /// The sender's state. `Owner` means: the gate is open and the sender means to keep it so.
+    pub state: State,
+    /// The sender suspects that the owner is dead.
+    pub suspect: bool,
+    /// The sender stands at the back of the queue.
+    pub last: bool,
+    /// Highest epoch the sender knows; an owner's own.
+    pub epoch: u64,
+    /// Whom the sender hears owning the address, itself included.
+    pub owner: Option<ServerId>,
+    /// From an owner: who takes over, first to last, at most [`SUCCESSORS_MAX`].
+    pub successors: Vec<ServerId>,
+    /// From an owner in `rotate` mode: what is left of its slice. Milliseconds on the wire.
+    pub slice_left: Option<Duration>,
+}
+
+/// Why a datagram is no heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum DecodeError {
+    #[error("{0} octets are too few")]
+    Short(usize),
+    #[error("magic number {0:#06x}")]
+    Magic(u16),
+    #[error("version {0} is not spoken here")]
+    Version(u8),
+    #[error("server id 0")]
+    ServerId,
+    #[error("interval 0")]
+    Interval,
+    #[error("element {kind} of {length} octets at octet {offset} runs past the end")]
+    Truncated { kind: u16, length: usize, offset: usize },
+    #[error("element {kind} cannot have {length} octets")]
+    Length { kind: u16, length: usize },
+    #[error("mandatory element {0:#06x} is unknown")]
+    Mandatory(u16),
+    #[error("does not begin with the farm's name, or names it twice")]
+    Farm,
+    #[error("farm name is not UTF-8")]
+    FarmName,
+    #[error("state {0} is unknown")]
+    State(u8),
+}
+
+impl Message {
+    /// The datagram. Its length is [`encoded_len`](Self::encoded_len).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![0; field::ELEMENTS];
+        out[field::MAGIC].copy_from_slice(&MAGIC.to_be_bytes());
+        out[field::VERSION] = VERSION;
+        let interval = u32::try_from(self.interval.as_micros()).unwrap_or(u32::MAX).max(1);
+        out[field::INTERVAL].copy_from_slice(&interval.to_be_bytes());
+        out[field::SERVER].copy_from_slice(&self.server.0.to_be_bytes());
+        out[field::INCARNATION].copy_from_slice(&self.incarnation.to_be_bytes());
+        out[field::SEQUENCE].copy_from_slice(&self.sequence.to_be_bytes());
+        emit(&mut out, element::FARM, |out| out.extend_from_slice(self.farm.as_bytes()));
+        if let Some(mac) = self.mac {
+            emit(&mut out, element::LINK_LAYER_ADDRESS, |out| out.extend_from_slice(&mac));
+        }
+        for service in &self.services {
+            emit(&mut out, element::SERVICE, |out| service.emit(out));
+        }
+        out
+    }
+
+    /// Length of the datagram.
+    pub fn encoded_len(&self) -> usize {
+        let mac = self.mac.map_or(0, |mac| field::VALUE + mac.len());
+        let services =
+            self.services.iter().map(|service| field::VALUE + service.encoded_len()).sum::<usize>();
+        field::ELEMENTS + field::VALUE + self.farm.len() + mac + services
+    }
+
+    /// Reads a datagram from anybody. Never panics.
+    pub fn decode(datagram: &[u8]) -> Result<Self, DecodeError> {
+        if datagram.len() < field::ELEMENTS {
+            return Err(DecodeError::Short(datagram.len()));
+        }
+        let magic = u16::from_be_bytes(array(&datagram[field::MAGIC]));
+        if magic != MAGIC {
+            return Err(DecodeError::Magic(magic));
+        }
+        if datagram[field::VERSION] != VERSION {
+            return Err(DecodeError::Version(datagram[field::VERSION]));
+        }
+        let server = ServerId(u64::from_be_bytes(array(&datagram[field::SERVER])));
+        if server.0 == 0 {
+            return Err(DecodeError::ServerId);
+        }
+        let interval = u32::from_be_bytes(array(&datagram[field::INTERVAL]));
+        if interval == 0 {
+            return Err(DecodeError::Interval);
+        }
+        let mut elements = Elements { rest: datagram, offset: field::ELEMENTS };
+        let Some((element::FARM, farm)) = elements.next()? else { return Err(DecodeError::Farm) };
+        if farm.is_empty() || farm.len() > FARM_NAME_MAX {
+            return Err(DecodeError::Length { kind: element::FARM, length: farm.len() });
+        }
+        let mut message = Self {
+            farm: str::from_utf8(farm).map_err(|_| DecodeError::FarmName)?.to_owned(),
+            server,
+            incarnation: u64::from_be_bytes(array(&datagram[field::INCARNATION])),
+            sequence: u64::from_be_bytes(array(&datagram[field::SEQUENCE])),
+            interval: Duration::from_micros(interval.into()),
+            mac: None,
+            services: Vec::new(),
+        };
+        while let Some((kind, value)) = elements.next()? {
+            match kind {
+                element::FARM => return Err(DecodeError::Farm),
+                element::LINK_LAYER_ADDRESS => {
+                    message.mac = Some(value.try_into().map_err(|_| length(kind, value))?);
+                }
+                element::SERVICE => message.services.push(Report::parse(value)?),
+                unknown if unknown & element::MANDATORY != 0 => return Err(DecodeError::Mandatory(unknown)),
+                _ => {}
+            }
+        }
+        Ok(message)
+    }
+}
+
+impl Report {
+    /// Octets of the Service element's value.
+    pub fn encoded_len(&self) -> usize {
+        let successors = self.successors.len().min(SUCCESSORS_MAX);
+        let successors = if successors == 0 { 0 } else { field::VALUE + 8 * successors };
+        field::SERVICE_ELEMENTS + successors + self.slice_left.map_or(0, |_| field::VALUE + 4)
+    }
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + field::SERVICE_ELEMENTS, 0);
+        let fixed = &mut out[start..];
+        let address = match self.address {
+            IpAddr::V6(address) => address,
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+        };
+        fixed[field::ADDRESS].copy_from_slice(&address.octets());
+        fixed[field::VLAN].copy_from_slice(&self.vlan.to_be_bytes());
+        fixed[field::STATE] = state_number(self.state);
+        fixed[field::FLAGS] =
+            if self.suspect { FLAG_SUSPECT } else { 0 } | if self.last { FLAG_LAST } else { 0 };
+        fixed[field::EPOCH].copy_from_slice(&self.epoch.to_be_bytes());
+        fixed[field::OWNER].copy_from_slice(&self.owner.map_or(0, |owner| owner.0).to_be_bytes());
+        if !self.successors.is_empty() {
+            emit(out, element::SUCCESSORS, |out| {
+                for successor in self.successors.iter().take(SUCCESSORS_MAX) {
+                    out.extend_from_slice(&successor.0.to_be_bytes());
+                }
+            });
+        }
+        if let Some(left) = self.slice_left {
+            let left = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+            emit(out, element::SLICE_LEFT, |out| out.extend_from_slice(&left.to_be_bytes()));
+        }
+    }
+
+    fn parse(value: &[u8]) -> Result<Self, DecodeError> {
+        if value.len() < field::SERVICE_ELEMENTS {
+            return Err(length(element::SERVICE, value));
+        }
+        let address = Ipv6Addr::from_octets(array(&value[field::ADDRESS]));
+        let flags = value[field::FLAGS];
+        let owner = u64::from_be_bytes(array(&value[field::OWNER]));
+        let mut report = Self {
+            address: address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
+            vlan: u32::from_be_bytes(array(&value[field::VLAN])),
+            state: state(value[field::STATE])?,
+            suspect: flags & FLAG_SUSPECT != 0,
+            last: flags & FLAG_LAST != 0,
+            epoch: u64::from_be_bytes(array(&value[field::EPOCH])),
+            owner: (owner != 0).then_some(ServerId(owner)),
+            successors: Vec::new(),
+            slice_left: None,
+        };
+        let mut elements = Elements { rest: value, offset: field::SERVICE_ELEMENTS };
+        while let Some((kind, value)) = elements.next()? {
+            match kind {
+                element::SUCCESSORS => {
+                    if value.len() % 8 != 0 || value.len() > 8 * SUCCESSORS_MAX {
+                        return Err(length(kind, value));
+                    }
+                    report.successors =
+                        value.chunks_exact(8).map(|id| ServerId(u64::from_be_bytes(array(id)))).collect();
+                }
+                element::SLICE_LEFT => {
+                    let left: [u8; 4] = value.try_into().map_err(|_| length(kind, value))?;
+                    report.slice_left = Some(Duration::from_millis(u32::from_be_bytes(left).into()));
+                }
+                unknown if unknown & element::MANDATORY != 0 => return Err(DecodeError::Mandatory(unknown)),
+                _ => {}
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Appends an element whose value `value` appends.
+fn emit(out: &mut Vec<u8>, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&kind.to_be_bytes());
+    out.extend_from_slice(&[0; 2]);
+    value(out);
+    // The longest value is a Service element of 38 + 68 + 8 octets.
+    let length = u16::try_from(out.len() - start - field::VALUE).unwrap_or(u16::MAX);
+    out[start..][field::LENGTH].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Walks over elements.
+struct Elements<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Elements<'a> {
+    /// The next element's type and value; `None` at the end.
+    fn next(&mut self) -> Result<Option<(u16, &'a [u8])>, DecodeError> {
+        let rest = self.rest.get(self.offset..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        if rest.len() < field::VALUE {
+            return Err(DecodeError::Truncated { kind: 0, length: rest.len(), offset: self.offset });
+        }
+        let kind = u16::from_be_bytes(array(&rest[field::TYPE]));
+        let length = usize::from(u16::from_be_bytes(array(&rest[field::LENGTH])));
+        let Some(value) = rest[field::VALUE..].get(..length) else {
+            return Err(DecodeError::Truncated { kind, length, offset: self.offset });
+        };
+        self.offset += field::VALUE + length;
+        Ok(Some((kind, value)))
+    }
+}
+
+const fn length(kind: u16, value: &[u8]) -> DecodeError {
+    DecodeError::Length { kind, length: value.len() }
+}
+
+/// A slice whose length the caller's named range or chunk fixes, as an array.
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(bytes);
+    out
+}
+
+const fn state_number(state: State) -> u8 {
+    match state {
+        State::Down => 0,
+        State::Standby => 1,
+        State::Ready => 2,
+        State::Owner => 3,
+        State::Drained => 4,
+    }
+}
+
+fn state(number: u8) -> Result<State, DecodeError> {
+    State::ALL.into_iter().find(|state| state_number(*state) == number).ok_or(DecodeError::State(number))
+}

@@ -1,0 +1,198 @@
+//! Neighbor Advertisements: RFC 4861 7.1.2.
+
+use std::net::Ipv6Addr;
+
+use anycast_common::abi::{Counters, Drop, EVENT_PEER_ADVERTISEMENT, Event};
+
+use super::*;
+use crate::frames::{
+    Extension, FLAG_OVERRIDE, FLAG_ROUTER, FLAG_SOLICITED, NEXT_HOP_BY_HOP, Neighbor, customer, option,
+    target_link_layer,
+};
+
+fn announcement() -> Neighbor {
+    Neighbor::advertisement(PEER_MAC, PEER, PLAIN_ADDRESS)
+}
+
+/// A peer's answer to us: solicited, unicast.
+fn solicited() -> Neighbor {
+    let mut na = announcement();
+    na.ether.destination = MAC;
+    na.ip.destination = LINK_LOCAL;
+    na.flags = FLAG_SOLICITED | FLAG_OVERRIDE | FLAG_ROUTER;
+    na
+}
+
+fn event(flags: u8, announced: Mac) -> Event {
+    Event {
+        kind: EVENT_PEER_ADVERTISEMENT,
+        index: PLAIN as u32,
+        address: words(PEER),
+        mac: PEER_MAC,
+        announced,
+        vlan: 0,
+        flags: flags.into(),
+    }
+}
+
+fn heard(name: &'static str, control: &'static str, na: Neighbor, event: Event) -> Case {
+    let counters = Counters { advertisements: 1, ..Counters::default() };
+    let expect = reports(Drop::PeerAdvertisement, event.index as usize, counters, event);
+    Case::new(name, control, na.frame(), expect)
+}
+
+fn drop(name: &'static str, control: &'static str, na: Neighbor, reason: Drop) -> Case {
+    Case::new(name, control, na.frame(), drops(reason))
+}
+
+fn pass(name: &'static str, control: &'static str, na: Neighbor) -> Case {
+    let frame = na.frame();
+    let expect = passes(&frame);
+    Case::new(name, control, frame, expect)
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = peers();
+    cases.extend(invalid());
+    cases.extend(own());
+    cases
+}
+
+fn peers() -> Vec<Case> {
+    let all = FLAG_SOLICITED | FLAG_OVERRIDE | FLAG_ROUTER;
+    let mut on_vlan = announcement();
+    on_vlan.ether.tags = vec![customer(7)];
+    let mut on_vlan_8 = announcement();
+    on_vlan_8.ether.tags = vec![customer(8)];
+    let mut to_other = solicited();
+    to_other.ether.destination = OTHER_MAC;
+    let with_experiment =
+        Neighbor { options: [option(253, &[7; 14]), target_link_layer(PEER_MAC)].concat(), ..announcement() };
+    let mut padded = announcement();
+    padded.ether.padding = 6;
+    vec![
+        heard("na of a peer", "na for a foreign address", announcement(), event(FLAG_OVERRIDE, PEER_MAC)),
+        pass(
+            "na for a foreign address",
+            "na of a peer",
+            Neighbor { target: FOREIGN_ADDRESS, ..announcement() },
+        ),
+        heard(
+            "na without override",
+            "na of a peer",
+            Neighbor { flags: 0, ..announcement() },
+            event(0, PEER_MAC),
+        ),
+        heard("na solicited by us", "na solicited by another", solicited(), event(all, PEER_MAC)),
+        pass("na solicited by another", "na solicited by us", to_other),
+        heard(
+            "na without option",
+            "na of a peer",
+            Neighbor { options: vec![], ..announcement() },
+            event(FLAG_OVERRIDE, [0; 6]),
+        ),
+        heard(
+            "na that announces a third mac",
+            "na of a peer",
+            Neighbor { options: target_link_layer(OTHER_MAC), ..announcement() },
+            event(FLAG_OVERRIDE, OTHER_MAC),
+        ),
+        heard(
+            "na with an experimental option",
+            "na with an option of length 0",
+            with_experiment,
+            event(FLAG_OVERRIDE, PEER_MAC),
+        ),
+        heard("na padded", "na for a foreign address", padded, event(FLAG_OVERRIDE, PEER_MAC)),
+        heard(
+            "na on vlan 7",
+            "na on vlan 8",
+            on_vlan,
+            Event { index: TAGGED as u32, vlan: 7, ..event(FLAG_OVERRIDE, PEER_MAC) },
+        ),
+        pass("na on vlan 8", "na on vlan 7", on_vlan_8),
+        heard(
+            "na of a peer, gate shut",
+            "na for a foreign address",
+            announcement(),
+            event(FLAG_OVERRIDE, PEER_MAC),
+        )
+        .with_gate(PLAIN, SHUT),
+    ]
+}
+
+fn invalid() -> Vec<Case> {
+    let behind = |extension: Extension| {
+        let mut na = announcement();
+        na.ip.extensions = vec![extension];
+        na
+    };
+    let mut hop_limit = announcement();
+    hop_limit.ip.hop_limit = 254;
+    let mut broken = target_link_layer(PEER_MAC);
+    broken[1] = 0;
+    let mut past_the_end = target_link_layer(PEER_MAC);
+    past_the_end[1] = 2;
+    let mut short = Neighbor { options: vec![], cut: Some(20), ..announcement() }.frame();
+    short.extend(&PLAIN_ADDRESS.octets()[12..]);
+    let all_routers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+    let mut to_routers = announcement();
+    to_routers.ip.destination = all_routers;
+    to_routers.ether.destination = crate::frames::group_mac(all_routers);
+    vec![
+        drop("na hop limit 254", "na of a peer", hop_limit, Drop::NaInvalid),
+        drop(
+            "na checksum",
+            "na of a peer",
+            Neighbor { checksum_fault: 1, ..announcement() },
+            Drop::NaInvalid,
+        ),
+        drop("na code 1", "na of a peer", Neighbor { code: 1, ..announcement() }, Drop::NaInvalid),
+        Case::new("na of 20 octets", "na without option", short, drops(Drop::NaInvalid)),
+        drop(
+            "na with an option of length 0",
+            "na of a peer",
+            Neighbor { options: broken, ..announcement() },
+            Drop::NaInvalid,
+        ),
+        drop(
+            "na with an option that runs past the end",
+            "na of a peer",
+            Neighbor { options: past_the_end, ..announcement() },
+            Drop::NaInvalid,
+        ),
+        drop(
+            "na solicited and multicast",
+            "na of a peer",
+            Neighbor { flags: FLAG_SOLICITED | FLAG_OVERRIDE, ..announcement() },
+            Drop::NaInvalid,
+        ),
+        drop(
+            "na in an atomic fragment",
+            "na of a peer",
+            behind(Extension::fragment(0, false)),
+            Drop::NaInvalid,
+        ),
+        drop("na in a first fragment", "na of a peer", behind(Extension::fragment(0, true)), Drop::NaInvalid),
+        pass("na in a later fragment", "na in a first fragment", behind(Extension::fragment(1, false))),
+        pass("na behind hop-by-hop options", "na of a peer", behind(Extension::padding(NEXT_HOP_BY_HOP))),
+        pass("na to all routers", "na of a peer", to_routers),
+    ]
+}
+
+fn own() -> Vec<Case> {
+    vec![
+        drop(
+            "na of ours, looped back",
+            "na of a peer",
+            Neighbor::advertisement(MAC, LINK_LOCAL, PLAIN_ADDRESS),
+            Drop::OwnAdvertisement,
+        ),
+        drop(
+            "na of ours, looped back without option",
+            "na without option",
+            Neighbor { options: vec![], ..Neighbor::advertisement(MAC, LINK_LOCAL, PLAIN_ADDRESS) },
+            Drop::OwnAdvertisement,
+        ),
+    ]
+}

@@ -1,0 +1,224 @@
+//! Neighbor Discovery: RFC 4861 7.1.1 (solicitations), 7.1.2 (advertisements), 7.2.4 (answers), RFC 6980 (fragments).
+
+use std::net::Ipv6Addr;
+
+use anycast_common::abi::{self, Drop};
+
+use super::reader::Reader;
+use super::{Link, Outcome, Solicitation, World, dropped};
+use crate::frames::{
+    ALL_NODES, ALL_NODES_MAC, ETHERTYPE_IPV6, Ether, FLAG_OVERRIDE, FLAG_ROUTER, FLAG_SOLICITED, Ipv6, Mac,
+    NEXT_FRAGMENT, NEXT_ICMPV6, Neighbor, TYPE_ADVERTISEMENT, TYPE_SOLICITATION, group_mac, solicited_node,
+    target_link_layer, upper_checksum,
+};
+
+/// An IPv6 packet whose payload is wholly in the frame.
+pub(super) struct Packet<'a> {
+    pub(super) source: Ipv6Addr,
+    pub(super) destination: Ipv6Addr,
+    pub(super) next_header: u8,
+    hop_limit: u8,
+    /// As long as the header says.
+    pub(super) payload: &'a [u8],
+    /// The same, and whatever the frame carries behind it.
+    visible: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    fn parse(mut reader: Reader<'a>) -> Option<Self> {
+        if reader.bytes(4)?[0] >> 4 != 6 {
+            return None;
+        }
+        let length = usize::from(reader.u16()?);
+        let (next_header, hop_limit) = (reader.u8()?, reader.u8()?);
+        let (source, destination) = (reader.ipv6()?, reader.ipv6()?);
+        let visible = reader.rest();
+        let payload = visible.get(..length)?;
+        Some(Self { source, destination, next_header, hop_limit, payload, visible })
+    }
+}
+
+/// The options of a message: every one that is whole, and whether one was not.
+struct Options<'a> {
+    whole: Vec<(u8, &'a [u8])>,
+    broken: bool,
+}
+
+impl<'a> Options<'a> {
+    fn parse(bytes: &'a [u8]) -> Self {
+        let mut options = Self { whole: Vec::new(), broken: false };
+        let mut reader = Reader::new(bytes);
+        while !reader.rest().is_empty() {
+            let option = reader.rest();
+            let units = option.get(1).copied().unwrap_or(0);
+            match reader.bytes(usize::from(units) * 8) {
+                Some(whole) if units > 0 => options.whole.push((whole[0], &whole[2..])),
+                _ => {
+                    options.broken = true;
+                    break;
+                }
+            }
+        }
+        options
+    }
+
+    fn find(&self, kind: u8) -> Option<&'a [u8]> {
+        self.whole.iter().find(|option| option.0 == kind).map(|option| option.1)
+    }
+}
+
+impl World<'_> {
+    pub(super) fn ipv6(&self, frame: &[u8], link: &Link, reader: Reader<'_>) -> Option<Outcome> {
+        let packet = Packet::parse(reader)?;
+        match packet.next_header {
+            NEXT_ICMPV6 => match *packet.visible.first()? {
+                TYPE_SOLICITATION => self.solicitation(link, &packet),
+                TYPE_ADVERTISEMENT => self.advertisement(link, &packet),
+                _ => None,
+            },
+            NEXT_FRAGMENT => self.fragment(frame, link, &packet),
+            _ => self.transport(frame, link, packet.destination.into(), packet.next_header, packet.payload),
+        }
+    }
+
+    /// RFC 6980 5: neighbour discovery in a packet with a fragment header is ignored, whole or not. Only a first fragment
+    /// shows what it is.
+    fn fragment(&self, frame: &[u8], link: &Link, packet: &Packet<'_>) -> Option<Outcome> {
+        let mut reader = Reader::new(packet.payload);
+        let (next_header, _) = (reader.u8()?, reader.u8()?);
+        let offset = reader.u16()? >> 3;
+        reader.bytes(4)?;
+        if next_header != NEXT_ICMPV6 {
+            return self.transport_fragment(frame, link, packet.destination.into(), next_header);
+        }
+        let (kind, target) = (*reader.rest().first()?, target(reader.rest())?);
+        let index = self.service(target, link)?;
+        match kind {
+            TYPE_SOLICITATION if offset == 0 && self.hears_solicitation(link, target) => {
+                Some(dropped(vec![Drop::NsFragment]))
+            }
+            TYPE_ADVERTISEMENT if offset == 0 && self.hears_advertisement(link) => {
+                let _ = index;
+                Some(dropped(vec![Drop::NaInvalid]))
+            }
+            _ => None,
+        }
+    }
+
+    fn hears_solicitation(&self, link: &Link, target: Ipv6Addr) -> bool {
+        let group = group_mac(solicited_node(target));
+        [self.mac, group, ALL_NODES_MAC].contains(&link.destination)
+    }
+
+    fn hears_advertisement(&self, link: &Link) -> bool {
+        [self.mac, ALL_NODES_MAC].contains(&link.destination)
+    }
+
+    fn solicitation(&self, link: &Link, packet: &Packet<'_>) -> Option<Outcome> {
+        let target = target(packet.visible)?;
+        let index = self.service(target, link)?;
+        if !self.hears_solicitation(link, target) {
+            return None;
+        }
+        let mut broken = Vec::new();
+        let mut rule = |kept: bool, reason: Drop| {
+            if !kept {
+                broken.push(reason);
+            }
+        };
+        let message = packet.payload;
+        let options = Options::parse(message.get(24..).unwrap_or_default());
+        rule(packet.hop_limit == 255, Drop::NsHopLimit);
+        rule(checksum_holds(packet), Drop::NsChecksum);
+        rule(packet.visible[1] == 0, Drop::NsCode);
+        rule(message.len() >= 24, Drop::NsLength);
+        rule(!options.broken, Drop::NsOption);
+        if packet.source.is_unspecified() {
+            rule(packet.destination == solicited_node(target), Drop::NsDadDestination);
+            rule(options.find(1).is_none(), Drop::NsDadOption);
+        } else {
+            let fitting = [target, solicited_node(target), ALL_NODES];
+            rule(fitting.contains(&packet.destination), Drop::NsDestination);
+        }
+        if !broken.is_empty() {
+            return Some(dropped(broken));
+        }
+        let kind = if packet.source.is_unspecified() {
+            abi::EVENT_SOLICITED_DAD
+        } else if link.destination == self.mac {
+            abi::EVENT_SOLICITED_UNICAST
+        } else {
+            abi::EVENT_SOLICITED_MULTICAST
+        };
+        let solicitation = Solicitation { index, kind, source: packet.source.into() };
+        Some(self.solicited(link, solicitation, self.answer(link, index, packet.source, target)))
+    }
+
+    /// RFC 4861 7.2.4.
+    fn answer(&self, link: &Link, index: usize, solicitor: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+        let service = &self.services[index];
+        let (receiver, receiver_mac, solicited) = if solicitor.is_unspecified() {
+            (ALL_NODES, ALL_NODES_MAC, 0)
+        } else {
+            (solicitor, link.source, FLAG_SOLICITED)
+        };
+        let router = if service.router { FLAG_ROUTER } else { 0 };
+        let override_flag = if service.override_flag { FLAG_OVERRIDE } else { 0 };
+        let ether =
+            Ether { destination: receiver_mac, source: self.mac, tags: link.tags.clone(), padding: 0 };
+        let na = Neighbor {
+            ether,
+            ip: Ipv6::new(service.source.unwrap_or(target), receiver),
+            kind: TYPE_ADVERTISEMENT,
+            code: 0,
+            flags: router | solicited | override_flag,
+            target,
+            options: target_link_layer(self.mac),
+            cut: None,
+            checksum_fault: 0,
+        };
+        na.ether.frame(ETHERTYPE_IPV6, &na.ip.packet(NEXT_ICMPV6, &na.message()))
+    }
+
+    fn advertisement(&self, link: &Link, packet: &Packet<'_>) -> Option<Outcome> {
+        let target = target(packet.visible)?;
+        let index = self.service(target, link)?;
+        if !self.hears_advertisement(link) {
+            return None;
+        }
+        let message = packet.payload;
+        let options = Options::parse(message.get(24..).unwrap_or_default());
+        let flags = packet.visible[4] & (FLAG_ROUTER | FLAG_SOLICITED | FLAG_OVERRIDE);
+        let valid = packet.hop_limit == 255
+            && checksum_holds(packet)
+            && packet.visible[1] == 0
+            && message.len() >= 24
+            && !options.broken
+            && !(packet.destination.is_multicast() && flags & FLAG_SOLICITED != 0);
+        let announced: Option<Mac> =
+            options.find(2).and_then(|body| body.get(..6)).and_then(|mac| mac.try_into().ok());
+        let own = link.source == self.mac || announced == Some(self.mac);
+        let mut reasons = Vec::new();
+        if !valid {
+            reasons.push(Drop::NaInvalid);
+        }
+        if own {
+            reasons.push(Drop::OwnAdvertisement);
+        }
+        if !reasons.is_empty() {
+            return Some(dropped(reasons));
+        }
+        Some(self.peer(link, index, packet.source, announced, flags))
+    }
+}
+
+/// The target, if the frame shows it.
+fn target(message: &[u8]) -> Option<Ipv6Addr> {
+    let mut reader = Reader::new(message);
+    reader.bytes(8)?;
+    reader.ipv6()
+}
+
+fn checksum_holds(packet: &Packet<'_>) -> bool {
+    upper_checksum(packet.source.into(), packet.destination.into(), NEXT_ICMPV6, packet.payload) == 0
+}
