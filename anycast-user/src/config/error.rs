@@ -130,11 +130,11 @@ fn unknown_field(message: &str) -> Option<String> {
     known.sort_unstable();
     let nearest = known
         .iter()
-        .map(|key| (strsim::damerau_levenshtein(unknown, key), *key))
-        .filter(|(distance, key)| *distance <= 1 + key.len() / 4)
+        .map(|key| (strsim::damerau_levenshtein(unknown, key), !key.starts_with(unknown), *key))
+        .filter(|(distance, _, key)| *distance <= 1 + key.len() / 4)
         .min();
     Some(match nearest {
-        Some((_, key)) => format!("unknown key `{unknown}`: did you mean `{key}`?"),
+        Some((_, _, key)) => format!("unknown key `{unknown}`: did you mean `{key}`?"),
         None => {
             format!("unknown key `{unknown}`: remove it; the keys of this table are {}", known.join(", "))
         }

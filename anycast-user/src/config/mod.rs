@@ -70,6 +70,8 @@ pub struct Farm {
     pub name: String,
     /// Interval of the owner's heartbeats.
     pub heartbeat: Duration,
+    /// MACs of servers that run other software: their advertisements count as a peer's.
+    pub foreign: Vec<[u8; 6]>,
 }
 
 /// An interface that carries services.

@@ -1,23 +1,29 @@
 //! From options to a configuration: fills in what was left out, refuses what does not fit, all problems at once.
 
+mod check;
+mod values;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anycast_common::abi::{PORTS_MAX, SERVICES_MAX};
+use anycast_common::abi::SERVICES_MAX;
 use toml::Spanned;
 
-use super::value::{Time, Vlan, written};
+use super::value::{Time, written};
 use super::{
-    Check, Checked, Config, Daemon, Error, Farm, Interface, Load, Mode, Problem, ProcessTarget, Service,
-    Source, Standby, XdpMode, options,
+    Checked, Config, Daemon, Error, Farm, Interface, Load, Mode, Problem, Service, Source, Standby, XdpMode,
+    options,
 };
 use super::{DEFAULT_BPFFS, DEFAULT_CONTROL_SOCKET, DEFAULT_LEASE, DEFAULT_STATE_DIR};
 
 /// Heartbeats of an owner when the file does not say.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// A server's turn when the file does not say.
+const DEFAULT_SLICE: Duration = Duration::from_secs(60);
 
 /// Checks the whole file.
 pub fn validate(path: &Path, text: &str, options: options::Options) -> Result<Config, Error> {
@@ -68,7 +74,7 @@ impl Validator<'_> {
                 "farm",
                 "the table is missing: add [farm] with name = \"…\", the same on every server",
             );
-            return Farm { name: String::new(), heartbeat: DEFAULT_HEARTBEAT };
+            return Farm { name: String::new(), heartbeat: DEFAULT_HEARTBEAT, foreign: Vec::new() };
         };
         let span = farm.span();
         let farm = farm.into_inner();
@@ -95,12 +101,8 @@ impl Validator<'_> {
             "heartbeats are not authenticated; remove the key",
         );
         self.not_yet(farm.auth.as_ref(), "farm.auth", "heartbeats are not authenticated; remove the key");
-        if let Some(foreign) = &farm.foreign
-            && !foreign.get_ref().is_empty()
-        {
-            self.not_yet(farm.foreign.as_ref(), "farm.foreign", "leave the list empty or remove the key");
-        }
-        Farm { name, heartbeat }
+        let foreign = farm.foreign.map(|foreign| self.macs(&foreign, "farm.foreign")).unwrap_or_default();
+        Farm { name, heartbeat, foreign }
     }
 
     fn daemon(&mut self, daemon: options::Daemon, farm: &Farm) -> Daemon {
@@ -319,10 +321,7 @@ impl Validator<'_> {
             &[("rotate", Mode::Rotate), ("failover", Mode::Failover), ("solicited", Mode::Solicited)],
         );
         let mode = mode.unwrap_or(Mode::Failover);
-        if mode == Mode::Rotate {
-            self.not_yet(options.mode.as_ref(), "service.mode", "choose \"failover\" or \"solicited\"");
-        }
-        self.not_yet(options.slice.as_ref(), "service.slice", "there is no mode \"rotate\"; remove the key");
+        let (slice, weight) = self.turns(mode, options.slice, options.weight);
         self.not_yet(
             options.priority.as_ref(),
             "service.priority",
@@ -340,15 +339,6 @@ impl Validator<'_> {
                 options.per_router.as_ref(),
                 "service.per_router",
                 "set it to false or remove the key",
-            );
-        }
-        if let Some(weight) = &options.weight
-            && *weight.get_ref() != 1
-        {
-            self.not_yet(
-                options.weight.as_ref(),
-                "service.weight",
-                "there is no mode \"rotate\"; leave it at 1",
             );
         }
         let check = match (options.check, link) {
@@ -371,289 +361,63 @@ impl Validator<'_> {
             "service.source",
             &[("link-local", Source::LinkLocal), ("target", Source::Target)],
         );
+        let vlan = options.vlan.map(|vlan| self.vlan(&vlan)).unwrap_or_default();
+        let ports = options.ports.map_or_else(|| vec![53], |ports| self.ports(&ports));
+        let standby = options.standby.map(|standby| self.standby(standby));
+        let load = options.load.and_then(|load| self.load(load));
         Some(Service {
             name,
             interface,
             address: address?,
-            vlan: options.vlan.map(|vlan| self.vlan(&vlan)).unwrap_or_default(),
-            ports: options.ports.map_or_else(|| vec![53], |ports| self.ports(&ports)),
+            vlan,
+            ports,
             mode,
-            slice: Duration::from_secs(60),
-            weight: 1,
+            slice,
+            weight,
             override_flag: options.override_flag.map_or(mode != Mode::Solicited, Spanned::into_inner),
             source: source.unwrap_or(Source::LinkLocal),
             check,
-            standby: options.standby.map(|standby| self.standby(standby)),
-            load: options.load.and_then(|load| self.load(load)),
+            standby,
+            load,
         })
     }
 
-    fn service_address(&mut self, address: Option<&Spanned<String>>, span: Range<usize>) -> Option<IpAddr> {
-        const KEY: &str = "service.address";
-        let Some(address) = address else {
-            self.problem(span, KEY, "is missing: give the service address, without a prefix length");
-            return None;
-        };
-        let text = address.get_ref();
-        let Ok(parsed) = text.parse::<IpAddr>() else {
-            let what = match text.split_once('/') {
-                Some((bare, _)) if bare.parse::<IpAddr>().is_ok() => {
-                    format!(
-                        "{text:?} has a prefix length: write {bare:?}, a service address is always a single one"
-                    )
-                }
-                _ => format!("{text:?} is not an IPv6 or IPv4 address"),
-            };
-            self.problem(address.span(), KEY, what);
-            return None;
-        };
-        match unfit(parsed) {
-            None => Some(parsed),
-            Some(why) => {
-                self.problem(
-                    address.span(),
-                    KEY,
-                    format!(
-                        "{parsed} is {why}: a service address is a global or unique local unicast address"
-                    ),
-                );
-                None
-            }
-        }
-    }
-
-    fn vlan(&mut self, vlan: &Spanned<Vlan>) -> Vec<u16> {
-        let vids = &vlan.get_ref().0;
-        if vids.len() > 2 || vids.is_empty() {
-            let what = format!(
-                "has {} identifiers: one, or two with the outermost first; leave the key out for untagged",
-                vids.len()
-            );
-            self.problem(vlan.span(), "service.vlan", what);
-        }
-        let mut fitting = Vec::new();
-        for vid in vids {
-            match u16::try_from(*vid) {
-                Ok(vid @ 1..=4094) => fitting.push(vid),
-                _ => self.problem(
-                    vlan.span(),
-                    "service.vlan",
-                    format!("{vid} is not a VLAN identifier: 1 to 4094 are"),
-                ),
-            }
-        }
-        fitting
-    }
-
-    fn ports(&mut self, ports: &Spanned<Vec<i64>>) -> Vec<u16> {
-        const KEY: &str = "service.ports";
-        if ports.get_ref().is_empty() || ports.get_ref().len() > PORTS_MAX {
-            let what = format!("has {} ports: a service has 1 to {PORTS_MAX}", ports.get_ref().len());
-            self.problem(ports.span(), KEY, what);
-        }
-        let mut fitting = Vec::new();
-        for port in ports.get_ref() {
-            match u16::try_from(*port) {
-                Ok(port) if port != 0 && !fitting.contains(&port) => fitting.push(port),
-                Ok(port) if port != 0 => {
-                    self.problem(ports.span(), KEY, format!("{port} stands there twice"))
-                }
-                _ => self.problem(ports.span(), KEY, format!("{port} is not a port: 1 to 65535 are")),
-            }
-        }
-        fitting
-    }
-
-    fn check(&mut self, check: Spanned<options::Check>, service_address: Option<IpAddr>) -> Check {
-        let span = check.span();
-        let check = check.into_inner();
-        let timeout_span = check.timeout.as_ref().map_or(span.clone(), Spanned::span);
-        let interval =
-            self.time(check.interval, "service.check.interval", Duration::from_secs(1), "10ms", "1h");
-        let timeout = self.time(
-            check.timeout,
-            "service.check.timeout",
-            Duration::from_millis(300).min(interval),
-            "1ms",
-            "1h",
-        );
-        if timeout > interval {
-            let what = format!(
-                "{} is longer than the interval of {}: checks do not overlap",
-                written(timeout),
-                written(interval)
-            );
-            self.problem(timeout_span, "service.check.timeout", what);
-        }
-        if check.dns.is_none() && check.tcp.is_none() && check.exec.is_none() && check.process.is_none() {
-            let what = "checks nothing: add dns = { … }, tcp = { … }, exec = { … } or process = { … }";
-            self.problem(span, "service.check", what);
-        }
-        Check {
-            interval,
-            timeout,
-            rise: self.count(check.rise, "service.check.rise", 2),
-            fall: self.count(check.fall, "service.check.fall", 3),
-            dns: check.dns.and_then(|dns| self.dns(dns, service_address)),
-            tcp: check.tcp.and_then(|tcp| {
-                let span = tcp.span();
-                self.target(tcp.into_inner().server, span, "service.check.tcp.server", service_address)
-            }),
-            exec: check.exec.and_then(|exec| self.exec(exec)),
-            process: check.process.and_then(|process| self.process(process)),
-        }
-    }
-
-    fn dns(
+    /// `slice` and `weight`: only servers that take turns have them.
+    fn turns(
         &mut self,
-        dns: Spanned<options::Dns>,
-        service_address: Option<IpAddr>,
-    ) -> Option<super::DnsCheck> {
-        let span = dns.span();
-        let dns = dns.into_inner();
-        let server = self.target(dns.server, span.clone(), "service.check.dns.server", service_address);
-        let name = match dns.name {
-            None => {
-                let what = "is missing: a name this server must answer for, as in \"health.example.\"";
-                self.problem(span.clone(), "service.check.dns.name", what);
-                None
-            }
-            Some(name) => match hickory_proto::rr::Name::from_ascii(name.get_ref()) {
-                Ok(mut parsed) => {
-                    parsed.set_fqdn(true);
-                    Some(parsed.to_ascii())
-                }
-                Err(error) => {
-                    let what = format!("{:?} is not a domain name ({error})", name.get_ref());
-                    self.problem(name.span(), "service.check.dns.name", what);
-                    None
-                }
-            },
-        };
-        let rtype = match dns.rtype {
-            None => Some("SOA".to_owned()),
-            Some(rtype) => {
-                let upper = rtype.get_ref().to_ascii_uppercase();
-                use hickory_proto::rr::RecordType;
-                match upper.parse::<RecordType>() {
-                    Ok(known)
-                        if !matches!(
-                            known,
-                            RecordType::ANY
-                                | RecordType::AXFR
-                                | RecordType::IXFR
-                                | RecordType::OPT
-                                | RecordType::TSIG
-                                | RecordType::ZERO
-                        ) =>
-                    {
-                        Some(upper)
-                    }
-                    _ => {
-                        let what = format!(
-                            "{:?} is not a type to ask for: SOA, NS, A, AAAA, TXT and others are",
-                            rtype.get_ref()
-                        );
-                        self.problem(rtype.span(), "service.check.dns.type", what);
-                        None
-                    }
+        mode: Mode,
+        slice: Option<Spanned<Time>>,
+        weight: Option<Spanned<i64>>,
+    ) -> (Duration, u32) {
+        const RECOMMENDED: Duration = Duration::from_secs(45);
+        if mode != Mode::Rotate {
+            let told = [
+                ("service.slice", slice.map(|slice| slice.span())),
+                ("service.weight", weight.map(|w| w.span())),
+            ];
+            for (key, span) in told {
+                if let Some(span) = span {
+                    let what = format!(
+                        "has no meaning in mode {:?}: only servers in \"rotate\" take turns",
+                        mode.name()
+                    );
+                    self.problem(span, key, what);
                 }
             }
-        };
-        let (udp, tcp) = (dns.udp.unwrap_or(true), dns.tcp.unwrap_or(true));
-        if !udp && !tcp {
-            self.problem(span, "service.check.dns", "asks over neither UDP nor TCP: leave at least one on");
+            return (DEFAULT_SLICE, 1);
         }
-        Some(super::DnsCheck { server: server?, name: name?, rtype: rtype?, udp, tcp })
-    }
-
-    fn target(
-        &mut self,
-        server: Option<Spanned<String>>,
-        span: Range<usize>,
-        key: &str,
-        service_address: Option<IpAddr>,
-    ) -> Option<SocketAddr> {
-        let Some(server) = server else {
-            self.problem(
-                span,
-                key,
-                "is missing: the address and port this server itself listens on, as in \"[::1]:53\"",
-            );
-            return None;
-        };
-        let parsed = self.socket_address(&server, key, "[::1]:53")?;
-        if parsed.ip().is_unspecified() || parsed.ip().is_multicast() {
-            self.problem(server.span(), key, format!("{} is not an address to connect to", parsed.ip()));
-            return None;
-        }
-        if Some(parsed.ip()) == service_address {
+        let span = slice.as_ref().map_or(0..0, Spanned::span);
+        let slice = self.time(slice, "service.slice", DEFAULT_SLICE, "1s", "24h");
+        if slice < RECOMMENDED {
             let what = format!(
-                "{} is the service address: when it is missing here the check may reach another server; an address of this \
-                 server alone, as [::1], is better",
-                parsed.ip()
+                "{} moves the address often: switches with EVPN duplicate-MAC detection block it after 5 moves in 180s; \
+                 {} and more are safe",
+                written(slice),
+                written(RECOMMENDED)
             );
-            self.warning(server.span(), key, what);
+            self.warning(span, "service.slice", what);
         }
-        Some(parsed)
-    }
-
-    fn exec(&mut self, exec: Spanned<options::Exec>) -> Option<Vec<String>> {
-        const KEY: &str = "service.check.exec.command";
-        let span = exec.span();
-        let Some(command) = exec.into_inner().command else {
-            self.problem(
-                span,
-                KEY,
-                "is missing: the program and its arguments, as in [\"/usr/bin/check\", \"-q\"]",
-            );
-            return None;
-        };
-        match command.get_ref().first() {
-            None => {
-                self.problem(command.span(), KEY, "is empty: name a program");
-                None
-            }
-            Some(program) if !Path::new(program).is_absolute() => {
-                let what =
-                    format!("{program:?} is relative: write the whole path, the daemon has no PATH to trust");
-                self.problem(command.span(), KEY, what);
-                None
-            }
-            Some(_) => Some(command.into_inner()),
-        }
-    }
-
-    fn process(&mut self, process: Spanned<options::Process>) -> Option<ProcessTarget> {
-        const KEY: &str = "service.check.process";
-        let span = process.span();
-        let process = process.into_inner();
-        match (process.pid_file, process.unit) {
-            (Some(pid_file), None) => {
-                self.absolute(&pid_file, "service.check.process.pid_file");
-                Some(ProcessTarget::PidFile(pid_file.into_inner()))
-            }
-            (None, Some(unit)) => {
-                let name = unit.get_ref();
-                if !name.ends_with(".service") || name.contains(['/', ' ']) {
-                    let what = format!("{name:?} is not the name of a service unit, as in \"nsd.service\"");
-                    self.problem(unit.span(), "service.check.process.unit", what);
-                }
-                Some(ProcessTarget::Unit(unit.into_inner()))
-            }
-            (Some(_), Some(_)) => {
-                self.problem(span, KEY, "has both pid_file and unit: one of them");
-                None
-            }
-            (None, None) => {
-                self.problem(
-                    span,
-                    KEY,
-                    "watches nothing: give pid_file = \"/run/….pid\" or unit = \"….service\"",
-                );
-                None
-            }
-        }
+        (slice, self.count(weight, "service.weight", 1))
     }
 
     fn standby(&mut self, standby: Spanned<options::Standby>) -> Standby {
@@ -688,124 +452,5 @@ impl Validator<'_> {
         )]
         let congested_above = (above * 1000.0).clamp(0.0, 1000.0) as u32;
         Some(Load { capacity, congested_above })
-    }
-
-    fn interface_name(
-        &mut self,
-        name: Option<&Spanned<String>>,
-        span: Range<usize>,
-        key: &str,
-    ) -> Option<String> {
-        let Some(name) = name else {
-            self.problem(span, key, "is missing: name a network interface, as `ip link` shows it");
-            return None;
-        };
-        let text = name.get_ref();
-        // The kernel's rule, dev_valid_name(): shorter than IFNAMSIZ, no '/', ':' or space, neither "." nor "..".
-        let fits = (1..16).contains(&text.len())
-            && !text.contains(['/', ':'])
-            && !text.contains(char::is_whitespace)
-            && !matches!(text.as_str(), "." | "..");
-        if !fits {
-            self.problem(
-                name.span(),
-                key,
-                format!("{text:?} is not an interface name: 1 to 15 bytes, as `ip link` shows it"),
-            );
-            return None;
-        }
-        if text == "lo" {
-            self.problem(
-                name.span(),
-                key,
-                "lo has no neighbours: name the interface that the routers are on",
-            );
-            return None;
-        }
-        Some(text.clone())
-    }
-
-    fn socket_address(&mut self, address: &Spanned<String>, key: &str, example: &str) -> Option<SocketAddr> {
-        match address.get_ref().parse::<SocketAddr>() {
-            Ok(parsed) if parsed.port() != 0 => Some(parsed),
-            _ => {
-                let what =
-                    format!("{:?} is not an address with a port: write it as {example:?}", address.get_ref());
-                self.problem(address.span(), key, what);
-                None
-            }
-        }
-    }
-
-    /// A time between two bounds, both allowed, written as they stand in the message.
-    fn time(
-        &mut self,
-        time: Option<Spanned<Time>>,
-        key: &str,
-        default: Duration,
-        least: &str,
-        most: &str,
-    ) -> Duration {
-        let Some(time) = time else { return default };
-        let value = time.get_ref().0;
-        let bound = |text| super::value::duration(text).unwrap_or(default);
-        if value < bound(least) || value > bound(most) {
-            self.problem(time.span(), key, format!("{} is out of range: {least} to {most}", written(value)));
-            return default;
-        }
-        value
-    }
-
-    fn count(&mut self, count: Option<Spanned<i64>>, key: &str, default: u32) -> u32 {
-        let Some(count) = count else { return default };
-        match u32::try_from(*count.get_ref()) {
-            Ok(fitting @ 1..=1000) => fitting,
-            _ => {
-                self.problem(count.span(), key, format!("{} is out of range: 1 to 1000", count.get_ref()));
-                default
-            }
-        }
-    }
-
-    fn path(&mut self, path: Option<Spanned<PathBuf>>, key: &str, default: &str) -> PathBuf {
-        let Some(path) = path else { return PathBuf::from(default) };
-        self.absolute(&path, key);
-        path.into_inner()
-    }
-
-    fn absolute(&mut self, path: &Spanned<PathBuf>, key: &str) {
-        if !path.get_ref().is_absolute() {
-            let what = format!(
-                "{:?} is relative: write the whole path from /",
-                path.get_ref().display().to_string()
-            );
-            self.problem(path.span(), key, what);
-        }
-    }
-
-    /// One of a few words.
-    fn word<T: Copy>(&mut self, word: Option<&Spanned<String>>, key: &str, words: &[(&str, T)]) -> Option<T> {
-        let word = word?;
-        let found = words.iter().find(|(known, _)| known == word.get_ref());
-        if found.is_none() {
-            let known: Vec<String> = words.iter().map(|(known, _)| format!("{known:?}")).collect();
-            self.problem(word.span(), key, format!("{:?} is none of {}", word.get_ref(), known.join(", ")));
-        }
-        found.map(|(_, value)| *value)
-    }
-}
-
-/// Why an address cannot be a service address.
-pub fn unfit(address: IpAddr) -> Option<&'static str> {
-    match address {
-        _ if address.is_unspecified() => Some("the unspecified address"),
-        _ if address.is_loopback() => Some("a loopback address"),
-        _ if address.is_multicast() => Some("a multicast address"),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4-mapped address; write it as IPv4"),
-        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => Some("a reserved address"),
-        _ => None,
     }
 }
