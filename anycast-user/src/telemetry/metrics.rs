@@ -1,1 +1,355 @@
-//! Prometheus metrics.
+//! Prometheus metrics over HTTP, rendered from a [`Status`] that the controller gives out at each scrape: there is no
+//! second set of books.
+//!
+//! Names follow Prometheus: base units, `_total` for what only grows, labels `service`, `address`, `interface`. What the
+//! fast path counts grows since its program was attached, over restarts of the daemon; what the daemon counts, since its
+//! start.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::status::{State, Status};
+use crate::control::{Answer, Command, Request};
+
+/// Scrapes served at a time; others wait.
+const CONNECTIONS_MAX: usize = 8;
+
+/// How long one connection may last. A scraper connects for each scrape, or again.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the controller may take for its status.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What [`render`] writes (OpenMetrics 1.0).
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The endpoint cannot be opened.
+#[derive(Debug, Error)]
+#[error(
+    "cannot serve metrics on {address}: {source}; change daemon.metrics, or remove it to switch them off"
+)]
+pub struct Error {
+    /// From the configuration.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A bound metrics endpoint.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+}
+
+impl Server {
+    /// Binds the endpoint. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The address is not this host's, or it is taken.
+    pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
+        let listener = TcpListener::bind(address).await.map_err(|source| Error { address, source })?;
+        Ok(Self { listener })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves scrapes until the controller drops its end of `requests`. Cancel-safe.
+    pub async fn run(&self, requests: mpsc::Sender<Request>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            // Never closed: the semaphore is ours.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let accepted = loop {
+                tokio::select! {
+                    accepted = self.listener.accept() => break accepted,
+                    Some(_) = connections.join_next() => {}
+                    () = requests.closed() => return,
+                }
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let requests = requests.clone();
+                    connections.spawn(async move {
+                        match timeout(TIMEOUT, serve(stream, requests)).await {
+                            Ok(Ok(())) | Err(_) => {}
+                            Ok(Err(error)) => debug!(%peer, %error, "metrics connection ended"),
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept a metrics connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, requests: mpsc::Sender<Request>) -> Result<(), hyper::Error> {
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        let requests = requests.clone();
+        async move { Ok::<_, Infallible>(respond(request.method(), request.uri().path(), &requests).await) }
+    });
+    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+}
+
+async fn respond(method: &Method, path: &str, requests: &mpsc::Sender<Request>) -> Response<Full<Bytes>> {
+    let plain = |status, text: &str| answer(status, "text/plain; charset=utf-8", format!("{text}\n"));
+    if method != Method::GET && method != Method::HEAD {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
+    }
+    if path != "/metrics" {
+        return plain(StatusCode::NOT_FOUND, "metrics are at /metrics");
+    }
+    match timeout(STATUS_TIMEOUT, status(requests)).await {
+        Ok(Some(status)) => answer(StatusCode::OK, CONTENT_TYPE, render(&status)),
+        Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
+        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the controller does not answer"),
+    }
+}
+
+fn answer(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}
+
+async fn status(requests: &mpsc::Sender<Request>) -> Option<Box<Status>> {
+    let (reply, answer) = oneshot::channel();
+    requests.send(Request { command: Command::Status, reply }).await.ok()?;
+    match answer.await.ok()?.ok()? {
+        Answer::Status(status) => Some(status),
+        Answer::Done(_) => None,
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter>;
+type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+
+/// The registry of one scrape.
+#[derive(Default)]
+struct Scrape {
+    registry: Registry,
+}
+
+impl Scrape {
+    /// A metric that only grows; `_total` is added to its name.
+    fn counter(&mut self, name: &str, help: &str) -> Counters {
+        let family = Counters::default();
+        self.registry.register(name, help, family.clone());
+        family
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> Gauges {
+        let family = Gauges::default();
+        self.registry.register(name, help, family.clone());
+        family
+    }
+}
+
+fn flag(value: bool) -> f64 {
+    if value { 1.0 } else { 0.0 }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge of Prometheus is a float; epochs and moves stay far below 2^53"
+)]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+/// Writes a status as OpenMetrics text.
+pub fn render(status: &Status) -> String {
+    let mut scrape = Scrape::default();
+    daemon(&mut scrape, status);
+    ownership(&mut scrape, status);
+    fast_path(&mut scrape, status);
+    checks(&mut scrape, status);
+    interfaces(&mut scrape, status);
+    let mut text = String::new();
+    // Writing into a string does not fail.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &scrape.registry);
+    text
+}
+
+fn daemon(scrape: &mut Scrape, status: &Status) {
+    let build =
+        Info::new(vec![("version", status.daemon.version.clone()), ("farm", status.daemon.farm.clone())]);
+    scrape.registry.register("anycast_build", "Version of the daemon and name of the farm", build);
+    let uptime = scrape.gauge("anycast_uptime_seconds", "Time since the daemon started");
+    uptime.get_or_create(&Vec::new()).set(status.daemon.uptime_seconds);
+    let alarms =
+        scrape.gauge("anycast_alarms", "Things an operator should look at now; `anycast status` lists them");
+    alarms.get_or_create(&Vec::new()).set(float(status.alarms.len() as u64));
+}
+
+/// The labels of a service.
+fn labels(service: &super::status::Service, more: &[(&'static str, &str)]) -> Labels {
+    let mut labels = vec![
+        ("service", service.name.clone()),
+        ("address", service.address.to_string()),
+        ("interface", service.interface.clone()),
+    ];
+    labels.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    labels
+}
+
+fn ownership(scrape: &mut Scrape, status: &Status) {
+    let state = scrape.gauge("anycast_service_state", "1 for the state the service is in, 0 for the others");
+    let able = scrape.gauge("anycast_service_able", "Whether this server could serve");
+    let open = scrape.gauge("anycast_gate_open", "Whether the fast path answers solicitations");
+    let held = scrape.gauge("anycast_gate_held", "Whether the operator holds the gate open or shut");
+    let lease = scrape.gauge("anycast_lease_age_seconds", "Time since the open gate was last renewed");
+    let epoch = scrape.gauge("anycast_epoch", "Epoch of the ownership");
+    let load = scrape.gauge("anycast_load_ratio", "Load as a share of what this server can do");
+    let moves = scrape.gauge("anycast_moves_180s", "Changes of owner in the last 180 seconds");
+    let transitions = scrape.counter("anycast_service_transitions", "Changes of state");
+    let sent = scrape.counter("anycast_advertisements_sent", "Unsolicited advertisements sent");
+    let failed =
+        scrape.counter("anycast_advertisements_failed", "Unsolicited advertisements that could not be sent");
+    let peers = scrape.gauge("anycast_peers", "Other servers heard, by the state they say they are in");
+    for service in &status.services {
+        let plain = labels(service, &[]);
+        for each in State::ALL {
+            state.get_or_create(&labels(service, &[("state", each.name())])).set(flag(each == service.state));
+            let count = service.peers.iter().filter(|peer| peer.state == each).count() as u64;
+            peers.get_or_create(&labels(service, &[("state", each.name())])).set(float(count));
+        }
+        able.get_or_create(&plain).set(flag(service.able));
+        open.get_or_create(&plain).set(flag(service.gate.answers()));
+        held.get_or_create(&plain).set(flag(service.hold != crate::control::Hold::Automatic));
+        if let Some(left) = service.lease_ms_left {
+            // An adopted gate is open for longer than a lease: its age is not known, and not an alarm.
+            lease.get_or_create(&plain).set(float(status.daemon.lease_ms.saturating_sub(left)) / 1000.0);
+        }
+        epoch.get_or_create(&plain).set(float(service.epoch));
+        if let Some(permille) = service.load {
+            load.get_or_create(&plain).set(f64::from(permille) / 1000.0);
+        }
+        moves.get_or_create(&plain).set(f64::from(service.moves_180s));
+        transitions.get_or_create(&plain).inc_by(service.transitions_total);
+        sent.get_or_create(&plain).inc_by(service.advertisements_sent_total);
+        failed.get_or_create(&plain).inc_by(service.advertisements_failed_total);
+    }
+}
+
+fn fast_path(scrape: &mut Scrape, status: &Status) {
+    let queries = scrape.counter("anycast_queries", "UDP queries that arrived");
+    let responses = scrape.counter("anycast_responses", "UDP packets with QR = 1 that arrived");
+    let syns = scrape.counter("anycast_tcp_syns", "TCP connections begun by clients");
+    let bytes = scrape.counter("anycast_bytes", "Bytes of the frames counted as queries, responses and SYNs");
+    let malformed = scrape.counter("anycast_malformed", "UDP packets too short for a DNS header");
+    let fragments = scrape.counter("anycast_fragments", "IP fragments to the service address");
+    let solicitations = scrape.counter("anycast_solicitations", "Solicitations that arrived");
+    let answered =
+        scrape.counter("anycast_solicitations_answered", "Solicitations answered by the fast path");
+    let refused = scrape.counter("anycast_solicitations_refused", "Solicitations not answered");
+    let advertisements = scrape
+        .counter("anycast_peer_advertisements", "Advertisements for the service address from another MAC");
+    for service in &status.services {
+        let plain = labels(service, &[]);
+        let counters = &service.counters;
+        queries.get_or_create(&plain).inc_by(counters.queries);
+        responses.get_or_create(&plain).inc_by(counters.responses);
+        syns.get_or_create(&plain).inc_by(counters.tcp_syns);
+        bytes.get_or_create(&plain).inc_by(counters.bytes);
+        malformed.get_or_create(&plain).inc_by(counters.malformed);
+        fragments.get_or_create(&plain).inc_by(counters.fragments);
+        answered.get_or_create(&plain).inc_by(counters.answered);
+        advertisements.get_or_create(&plain).inc_by(counters.advertisements);
+        for (kind, count) in [
+            ("multicast", counters.solicitations_multicast),
+            ("unicast", counters.solicitations_unicast),
+            ("dad", counters.solicitations_dad),
+        ] {
+            solicitations.get_or_create(&labels(service, &[("kind", kind)])).inc_by(count);
+        }
+        for (reason, count) in [
+            ("shut", counters.refused_shut),
+            ("stale", counters.refused_stale),
+            ("held", counters.refused_held),
+        ] {
+            refused.get_or_create(&labels(service, &[("reason", reason)])).inc_by(count);
+        }
+    }
+}
+
+fn checks(scrape: &mut Scrape, status: &Status) {
+    let up = scrape.gauge("anycast_check_up", "Whether the check is up, after rise and fall");
+    let duration = scrape.gauge("anycast_check_duration_seconds", "How long the last success took");
+    let results = scrape.counter("anycast_check_results", "Results of the check");
+    for service in &status.services {
+        for check in &service.checks {
+            let of = |more: &[(&'static str, &str)]| {
+                let mut labels = labels(service, &[("kind", &check.kind), ("target", &check.target)]);
+                labels.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+                labels
+            };
+            up.get_or_create(&of(&[])).set(flag(check.up));
+            if let Some(latency) = check.latency_ms {
+                duration.get_or_create(&of(&[])).set(latency / 1000.0);
+            }
+            results.get_or_create(&of(&[("result", "success")])).inc_by(check.successes_total);
+            results.get_or_create(&of(&[("result", "failure")])).inc_by(check.failures_total);
+        }
+    }
+}
+
+fn interfaces(scrape: &mut Scrape, status: &Status) {
+    let up = scrape.gauge("anycast_interface_up", "Whether the interface is up and has a carrier");
+    let mode = scrape.gauge("anycast_xdp_mode", "1 for the mode in which the fast path is attached");
+    let drops = scrape.counter("anycast_drops", "Frames dropped and events lost by the fast path");
+    let sent = scrape.counter("anycast_heartbeats_sent", "Heartbeats sent");
+    let heard = scrape.counter("anycast_heartbeats_heard", "Heartbeats of this farm heard");
+    let refused = scrape.counter("anycast_heartbeats_refused", "Heartbeats refused");
+    for interface in &status.interfaces {
+        let of = |more: &[(&'static str, &str)]| {
+            let mut labels = vec![("interface", interface.name.clone())];
+            labels.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+            labels
+        };
+        up.get_or_create(&of(&[])).set(flag(interface.up));
+        if interface.program.is_some() {
+            mode.get_or_create(&of(&[("mode", &interface.xdp_mode)])).set(1.0);
+        }
+        for (reason, count) in &interface.drops {
+            drops.get_or_create(&of(&[("reason", reason)])).inc_by(*count);
+        }
+        sent.get_or_create(&of(&[])).inc_by(interface.heartbeats_sent_total);
+        heard.get_or_create(&of(&[])).inc_by(interface.heartbeats_heard_total);
+        for (reason, count) in &interface.heartbeats_refused {
+            refused.get_or_create(&of(&[("reason", reason)])).inc_by(*count);
+        }
+    }
+}

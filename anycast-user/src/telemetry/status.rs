@@ -39,6 +39,8 @@ pub struct Daemon {
     pub server: String,
     /// The configuration file in force.
     pub config: String,
+    /// How long an open gate answers after its last renewal, milliseconds.
+    pub lease_ms: u64,
     /// The daemon is stopping.
     pub stopping: bool,
 }
@@ -228,7 +230,7 @@ pub struct Counters {
 }
 
 impl State {
-    /// All states, in the order of the table of DESIGN: from useless to useful, then drained.
+    /// All states, from useless to useful, then drained.
     pub const ALL: [Self; 5] = [Self::Down, Self::Standby, Self::Ready, Self::Owner, Self::Drained];
 
     /// The word in status, metrics and logs.
