@@ -4,7 +4,7 @@
 //!  0                   1                   2                   3
 //!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-//! |          "AF" (0x4146)        |  Version = 1  |   Reserved    |
+//! |          "AF" (0x4146)        |  Version = 1  |     Flags     |
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! |                       Interval, microseconds                  |
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -24,6 +24,8 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! |  Value (Length octets), then the next Type …
 //! ```
+//!
+//! Flag 0x01 = Leaving: the sender stops, forget it. Other flags are zero when sent and ignored when received.
 //!
 //! All numbers are big-endian. Elements need no alignment and no padding. An element of unknown type is skipped, unless the
 //! highest bit of its type is set: then the datagram is refused, because ignoring it would change its meaning. Elements:
@@ -60,6 +62,7 @@ mod field {
 
     pub const MAGIC: Range<usize> = 0..2;
     pub const VERSION: usize = 2;
+    pub const FLAGS: usize = 3;
     pub const INTERVAL: Range<usize> = 4..8;
     pub const SERVER: Range<usize> = 8..16;
     pub const INCARNATION: Range<usize> = 16..24;
@@ -75,7 +78,7 @@ mod field {
     pub const ADDRESS: Range<usize> = 0..16;
     pub const VLAN: Range<usize> = 16..20;
     pub const STATE: usize = 20;
-    pub const FLAGS: usize = 21;
+    pub const SERVICE_FLAGS: usize = 21;
     pub const EPOCH: Range<usize> = 22..30;
     pub const OWNER: Range<usize> = 30..38;
     pub const SERVICE_ELEMENTS: usize = 38;
@@ -93,6 +96,8 @@ mod element {
     pub const SLICE_LEFT: u16 = 2;
 }
 
+/// Flag of a [`Message`]: the sender stops.
+const FLAG_LEAVING: u8 = 0x01;
 /// Flag of a [`Report`]: the sender suspects that the owner is dead; an owner answers at once.
 const FLAG_SUSPECT: u8 = 0x01;
 /// Flag of a [`Report`]: at the back of the queue, because it is coming up or pays a flap penalty.
@@ -111,6 +116,8 @@ pub struct Message {
     pub sequence: u64,
     /// The next heartbeat follows within this time; silent for three of them, the sender is dead. Microseconds on the wire.
     pub interval: Duration,
+    /// The sender stops: after what this message reports there is nothing to wait for.
+    pub leaving: bool,
     /// The sender's MAC address on the link.
     pub mac: Option<[u8; 6]>,
     /// Its services on the link (or those that fit).
@@ -174,6 +181,7 @@ impl Message {
         let mut out = vec![0; field::ELEMENTS];
         out[field::MAGIC].copy_from_slice(&MAGIC.to_be_bytes());
         out[field::VERSION] = VERSION;
+        out[field::FLAGS] = if self.leaving { FLAG_LEAVING } else { 0 };
         let interval = u32::try_from(self.interval.as_micros()).unwrap_or(u32::MAX).max(1);
         out[field::INTERVAL].copy_from_slice(&interval.to_be_bytes());
         out[field::SERVER].copy_from_slice(&self.server.0.to_be_bytes());
@@ -192,8 +200,7 @@ impl Message {
     /// Length of the datagram.
     pub fn encoded_len(&self) -> usize {
         let mac = self.mac.map_or(0, |mac| field::VALUE + mac.len());
-        let services =
-            self.services.iter().map(|service| field::VALUE + service.encoded_len()).sum::<usize>();
+        let services = self.services.iter().map(Report::element_len).sum::<usize>();
         field::ELEMENTS + field::VALUE + self.farm.len() + mac + services
     }
 
@@ -228,6 +235,7 @@ impl Message {
             incarnation: u64::from_be_bytes(array(&datagram[field::INCARNATION])),
             sequence: u64::from_be_bytes(array(&datagram[field::SEQUENCE])),
             interval: Duration::from_micros(interval.into()),
+            leaving: datagram[field::FLAGS] & FLAG_LEAVING != 0,
             mac: None,
             services: Vec::new(),
         };
@@ -247,11 +255,11 @@ impl Message {
 }
 
 impl Report {
-    /// Octets of the Service element's value.
-    pub fn encoded_len(&self) -> usize {
+    /// Octets of the Service element.
+    pub fn element_len(&self) -> usize {
         let successors = self.successors.len().min(SUCCESSORS_MAX);
         let successors = if successors == 0 { 0 } else { field::VALUE + 8 * successors };
-        field::SERVICE_ELEMENTS + successors + self.slice_left.map_or(0, |_| field::VALUE + 4)
+        field::VALUE + field::SERVICE_ELEMENTS + successors + self.slice_left.map_or(0, |_| field::VALUE + 4)
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
@@ -265,7 +273,7 @@ impl Report {
         fixed[field::ADDRESS].copy_from_slice(&address.octets());
         fixed[field::VLAN].copy_from_slice(&self.vlan.to_be_bytes());
         fixed[field::STATE] = state_number(self.state);
-        fixed[field::FLAGS] =
+        fixed[field::SERVICE_FLAGS] =
             if self.suspect { FLAG_SUSPECT } else { 0 } | if self.last { FLAG_LAST } else { 0 };
         fixed[field::EPOCH].copy_from_slice(&self.epoch.to_be_bytes());
         fixed[field::OWNER].copy_from_slice(&self.owner.map_or(0, |owner| owner.0).to_be_bytes());
@@ -287,7 +295,7 @@ impl Report {
             return Err(length(element::SERVICE, value));
         }
         let address = Ipv6Addr::from_octets(array(&value[field::ADDRESS]));
-        let flags = value[field::FLAGS];
+        let flags = value[field::SERVICE_FLAGS];
         let owner = u64::from_be_bytes(array(&value[field::OWNER]));
         let mut report = Self {
             address: address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),

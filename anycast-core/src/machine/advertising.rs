@@ -1,0 +1,157 @@
+//! When to advertise: on take-over and twice more, in defence, after a change of MAC; never faster than the bucket allows,
+//! and not at all while few queries come.
+
+use crate::config::Mode;
+use crate::event::{Action, Alarm, Cause, Reason};
+use crate::machine::bucket::PERIOD;
+use crate::machine::service::{Context, Input, Phase, Reading, STEP, Service};
+use crate::machine::timer::Timer;
+
+/// Advertisements after the first one of a take-over (RFC 4861 7.2.6: up to MAX_NEIGHBOR_ADVERTISEMENT = 3 in all).
+const REPEATS: u8 = 2;
+
+impl Service {
+    /// Advertises, now or when the bucket allows. Advertisements that wait merge into one.
+    pub(crate) fn announce(&mut self, cause: Cause, cx: &mut Context<'_>) {
+        if self.phase != Phase::Owner || self.config.mode == Mode::Solicited {
+            return;
+        }
+        if self.bucket.take(cx.now) {
+            self.pending = None;
+            self.timers.disarm(Timer::Announce);
+            self.advertisements += 1;
+            cx.actions.push(Action::Advertise { service: self.id, cause });
+        } else {
+            self.deferred += u64::from(self.pending.is_none());
+            self.pending = Some(cause);
+            self.timers.arm(Timer::Announce, self.bucket.next());
+        }
+    }
+
+    /// The advertisements of a new owner.
+    pub(crate) fn begin_advertising(&mut self, cx: &mut Context<'_>) {
+        self.announce(Cause::TakeOver, cx);
+        self.repeats = REPEATS;
+        self.timers.arm(Timer::Repeat, cx.now + PERIOD);
+    }
+
+    /// Again, if it still owns: which it does, or the timer would have been disarmed.
+    pub(crate) fn repeat(&mut self, cx: &mut Context<'_>) {
+        let Some(left) = self.repeats.checked_sub(1) else { return };
+        self.repeats = left;
+        self.announce(Cause::Repeat, cx);
+        if left > 0 {
+            self.timers.arm(Timer::Repeat, cx.now + PERIOD);
+        }
+    }
+
+    /// The link's MAC address changed: routers' entries point nowhere.
+    pub(crate) fn mac_changed(&mut self, cx: &mut Context<'_>) {
+        if self.phase == Phase::Owner && self.config.mode != Mode::Solicited {
+            self.announce(Cause::MacChanged, cx);
+            self.repeats = REPEATS;
+            self.timers.arm(Timer::Repeat, cx.now + PERIOD);
+        }
+    }
+
+    /// Another MAC advertises the address.
+    pub(crate) fn peer_advertisement(&mut self, mac: [u8; 6], override_flag: bool, cx: &mut Context<'_>) {
+        if self.config.mode == Mode::Solicited && !self.config.foreign.contains(&mac) {
+            if cx.link.peer_of(mac).is_none() {
+                self.rogue(mac, override_flag, cx);
+            }
+            return;
+        }
+        if cx.link.peer_of(mac).is_some() {
+            // It thinks that it owns, and its heartbeat will say so or was lost. Give way in what this server was about
+            // to send, and tell it who owns.
+            if override_flag {
+                if self.timers.at(Timer::Contest).is_some() {
+                    self.timers.arm(Timer::Contest, cx.now + cx.dead_interval());
+                }
+                if self.timers.at(Timer::Repeat).is_some() {
+                    self.timers.arm(Timer::Repeat, cx.now + PERIOD);
+                }
+                if self.phase == Phase::Owner {
+                    cx.link.answer(cx.now, STEP);
+                }
+            }
+        } else if self.config.foreign.contains(&mac) {
+            // With O=0 no router's entry moved.
+            if override_flag && self.config.mode != Mode::Solicited {
+                self.step(Input::ForeignHeard(mac), cx);
+            }
+        } else {
+            self.rogue(mac, override_flag, cx);
+        }
+    }
+
+    /// Nobody's peer: counted, shown, and countered with growing distance if it moved routers' entries.
+    fn rogue(&mut self, mac: [u8; 6], override_flag: bool, cx: &mut Context<'_>) {
+        self.rogue.note(mac);
+        cx.alarm(Alarm::Rogue { service: self.id, mac });
+        if override_flag && self.phase == Phase::Owner && self.rogue.counter(cx.now) {
+            self.announce(Cause::Defence, cx);
+        }
+    }
+
+    /// A reading of the counters: feeds the standby rule and its end.
+    pub(crate) fn counters(&mut self, queries: u64, solicitations: u64, cx: &mut Context<'_>) {
+        let reading = Reading { at: cx.now, queries, solicitations };
+        // The first reading is only where counting begins.
+        let Some(before) = self.reading.replace(reading) else { return };
+        // A smaller value: the counters were reset, and what they show came since.
+        let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        let new_queries = since(queries, before.queries);
+        let new_solicitations = since(solicitations, before.solicitations);
+        let elapsed = cx.now.since(before.at.max(self.since));
+        let answers =
+            self.phase == Phase::Owner || (self.phase == Phase::Ready && self.config.mode == Mode::Solicited);
+        let stands_by = self.phase == Phase::Standby;
+        let Some(meter) = self.meter.as_mut().filter(|_| answers || stands_by) else {
+            if stands_by && new_solicitations > 0 {
+                self.step(Input::Woken(Reason::Solicitation), cx);
+            }
+            return;
+        };
+        meter.add(elapsed, new_queries);
+        let (few, enough) = (meter.few(), meter.enough());
+        if self.quiet || stands_by {
+            if new_solicitations > 0 {
+                self.step(Input::Woken(Reason::Solicitation), cx);
+            } else if enough {
+                self.step(Input::Woken(Reason::Queries), cx);
+            }
+        } else if few {
+            self.step(Input::FewQueries, cx);
+        }
+    }
+
+    /// The last able server stops advertising; its gate stays open.
+    pub(crate) fn fall_quiet(&mut self, reason: Reason, cx: &mut Context<'_>) {
+        if self.quiet || self.phase != Phase::Owner {
+            return;
+        }
+        self.quiet = true;
+        self.pending = None;
+        self.repeats = 0;
+        self.timers.disarm(Timer::Announce);
+        self.timers.disarm(Timer::Repeat);
+        if let Some(meter) = &mut self.meter {
+            meter.reset();
+        }
+        cx.actions.push(Action::Quiet { service: self.id, quiet: true, reason });
+    }
+
+    /// Advertises again after quiet.
+    pub(crate) fn wake(&mut self, reason: Reason, cx: &mut Context<'_>) {
+        if !std::mem::take(&mut self.quiet) {
+            return;
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.reset();
+        }
+        cx.actions.push(Action::Quiet { service: self.id, quiet: false, reason });
+        self.announce(Cause::Wake, cx);
+    }
+}

@@ -1,0 +1,291 @@
+//! Who owns the address: hearing an owner, missing one, the contest for its place.
+
+use std::time::Duration;
+
+use crate::config::{Mode, ServerId};
+use crate::event::{Action, Alarm, Reason, State};
+use crate::heartbeat::{Report, SUCCESSORS_MAX};
+use crate::machine::link::Link;
+use crate::machine::service::{Context, Input, Phase, Rival, STEP, STEPS_MAX, Service};
+use crate::machine::timer::Timer;
+use crate::random::mix;
+use crate::status::Owner;
+
+/// A candidate that heard nobody since the owner fell silent, though there were others to hear, is probably deaf itself:
+/// it lets the others go first by this much.
+pub(crate) const DEAF: Duration = Duration::from_secs(1);
+
+/// Candidates that wait all steps spread over up to this much more.
+const SPREAD_MAX: Duration = Duration::from_millis(200);
+
+/// A foreign owner that has not advertised for this long owns no more.
+const FOREIGN: Duration = Duration::from_secs(60);
+
+/// An epoch this far above the highest known one is followed only so far: one forged datagram must not use all epochs up.
+const EPOCH_STEP_MAX: u64 = 1 << 24;
+
+impl Service {
+    /// A peer's report about this service arrived.
+    pub(crate) fn hear(&mut self, server: ServerId, report: &Report, cx: &mut Context<'_>) {
+        let epoch = self.note_epoch(server, report.epoch, cx);
+        if self.config.mode == Mode::Solicited {
+            self.answerers_changed(cx);
+            return;
+        }
+        if report.state == State::Owner {
+            self.step(Input::OwnerHeard(Rival { server, epoch }), cx);
+        } else if self.owner.is_some_and(|owner| owner.server == server) {
+            if !report.successors.is_empty() {
+                self.successors.clone_from(&report.successors);
+            }
+            self.owner_yielded(server, cx);
+        }
+        if report.suspect && (self.phase == Phase::Owner || self.successors.contains(&cx.server)) {
+            // An owner shows that it lives, a successor that the asker is not deaf.
+            cx.link.answer(cx.now, STEP / 2);
+        }
+    }
+
+    /// A peer left the farm.
+    pub(crate) fn left(&mut self, server: ServerId, cx: &mut Context<'_>) {
+        if self.owner.is_some_and(|owner| owner.server == server) {
+            self.owner_yielded(server, cx);
+        }
+    }
+
+    /// Some peer was heard on the link: this server is not deaf.
+    pub(crate) fn heard_somebody(&mut self, cx: &mut Context<'_>) {
+        if self.deaf
+            && let Some(reason) = self.contest.take()
+        {
+            self.deaf = false;
+            self.contend(reason, cx);
+            self.silence = None;
+        }
+    }
+
+    /// Notes who owns. Ends a contest, and arms what follows from the owner's report.
+    pub(crate) fn note_owner(&mut self, rival: Rival, cx: &mut Context<'_>) {
+        if let Some(owner) = self.owner
+            && owner.server != rival.server
+            && (owner.epoch, owner.server) > (rival.epoch, rival.server)
+        {
+            // Two owners: the one with the higher (epoch, id) will stay.
+            return;
+        }
+        if self.owner.is_none_or(|owner| owner.server != rival.server) {
+            let before = self.owner.map_or(cx.server, |owner| owner.server);
+            cx.link.requeue(self.slot, &[before]);
+            self.moved(cx.now, Owner::Peer(rival.server));
+        }
+        self.owner = Some(rival);
+        self.foreign = None;
+        self.suspect = false;
+        self.deaf = false;
+        self.silence = None;
+        self.contest = None;
+        self.woken = false;
+        self.timers.disarm(Timer::Contest);
+        self.timers.disarm(Timer::Foreign);
+        if let Some(peer) = cx.link.peer(rival.server) {
+            self.timers.arm(Timer::Silent, peer.deadline());
+        }
+        let Some(known) = cx.link.report(cx.now, rival.server, self.slot) else { return };
+        self.successors.clone_from(&known.report.successors);
+        let place = self.successors.iter().position(|successor| *successor == cx.server);
+        match (self.config.mode, self.phase, known.report.slice_left, place) {
+            (Mode::Rotate { .. }, Phase::Ready, Some(left), Some(place)) => {
+                // The first takes over when the slice ends, the others if it does not.
+                let late =
+                    if place == 0 { Duration::ZERO } else { STEP * place as u32 + cx.random.up_to(STEP / 2) };
+                self.timers.arm(Timer::Slice, cx.now + left + late);
+            }
+            _ => self.timers.disarm(Timer::Slice),
+        }
+    }
+
+    /// A server of other software advertises: it owns until it has been silent for long.
+    pub(crate) fn note_foreign(&mut self, mac: [u8; 6], cx: &mut Context<'_>) {
+        self.moved(cx.now, Owner::Foreign(mac));
+        self.foreign = Some(mac);
+        self.owner = None;
+        self.contest = None;
+        self.timers.disarm(Timer::Silent);
+        self.timers.disarm(Timer::Contest);
+        self.timers.disarm(Timer::Slice);
+        self.timers.arm(Timer::Foreign, cx.now + FOREIGN);
+    }
+
+    /// The owner has been silent for three of its intervals, or none came up while this server stood by.
+    pub(crate) fn owner_silent(&mut self, cx: &mut Context<'_>) {
+        let reason = self.owner.take().map_or(Reason::NoOwner, |owner| Reason::OwnerSilent(owner.server));
+        self.step(Input::OwnerLost(reason), cx);
+    }
+
+    fn owner_yielded(&mut self, server: ServerId, cx: &mut Context<'_>) {
+        self.owner = None;
+        self.timers.disarm(Timer::Silent);
+        self.timers.disarm(Timer::Slice);
+        self.step(Input::OwnerLost(Reason::OwnerYielded(server)), cx);
+    }
+
+    /// Nobody owns: waits for this server's turn. Whoever comes first ends it by being heard.
+    pub(crate) fn contend(&mut self, reason: Reason, cx: &mut Context<'_>) {
+        if self.config.mode == Mode::Solicited {
+            return;
+        }
+        let silent = match reason {
+            Reason::OwnerSilent(server) => Some(server),
+            _ => None,
+        };
+        let (rank, candidates) = self.rank(silent, cx);
+        let mut wait = STEP * rank.min(STEPS_MAX) as u32;
+        if rank > 0 {
+            wait += cx.random.up_to(STEP / 2);
+        }
+        if let Some(more) = candidates.checked_sub(STEPS_MAX)
+            && rank >= STEPS_MAX
+        {
+            wait += cx.random.up_to((STEP / 2).saturating_mul(more as u32).min(SPREAD_MAX));
+        }
+        if let Some(server) = silent {
+            // One step for the owner to answer the first candidate's question, and for this server to hear others.
+            wait += STEP;
+            self.suspect = rank == 0;
+            self.silence = cx.link.peer(server).map(|peer| peer.heard);
+            if rank < STEPS_MAX {
+                cx.link.urgent = true;
+            }
+        }
+        self.contest = Some(reason);
+        self.timers.arm(Timer::Contest, cx.now + wait);
+    }
+
+    /// This server's turn in the contest.
+    pub(crate) fn contest_over(&mut self, cx: &mut Context<'_>) {
+        let reason = self.contest.take().unwrap_or(Reason::NoOwner);
+        if let (Some(silence), Reason::OwnerSilent(owner), false) = (self.silence, &reason, self.deaf) {
+            let heard = cx.link.heard.is_some_and(|heard| heard > silence);
+            if !heard && cx.link.expected(cx.now, *owner, DEAF) {
+                self.deaf = true;
+                self.suspect = false;
+                self.contest = Some(reason);
+                self.timers.arm(Timer::Contest, cx.now + DEAF);
+                return;
+            }
+        }
+        self.take_over(reason, cx);
+    }
+
+    /// Becomes the owner.
+    pub(crate) fn take_over(&mut self, reason: Reason, cx: &mut Context<'_>) {
+        let before = self.owner.take();
+        // The queue as the last owner saw it: its successors, then the others, then itself.
+        let mut order = self.successors.clone();
+        let mut others = cx.link.reports(cx.now, self.slot).collect::<Vec<_>>();
+        others.sort_by_key(|(_, known)| known.queued);
+        order.extend(
+            others.into_iter().map(|(server, _)| server).filter(|server| !self.successors.contains(server)),
+        );
+        if let Some(before) = before {
+            order.retain(|server| *server != before.server);
+            order.push(before.server);
+        }
+        cx.link.requeue(self.slot, &order);
+        self.epoch = self.epoch.saturating_add(1);
+        self.reign = self.epoch;
+        self.takeovers += 1;
+        self.enter(Phase::Owner, reason, cx);
+        cx.actions.push(Action::PersistEpoch { service: self.id, epoch: self.epoch });
+    }
+
+    /// What begins with ownership.
+    pub(crate) fn reign(&mut self, cx: &mut Context<'_>) {
+        self.owner = None;
+        self.foreign = None;
+        self.woken = false;
+        self.moved(cx.now, Owner::This);
+        if let Mode::Rotate { slice } = self.config.mode {
+            self.slice_end = Some(cx.now + slice);
+        }
+        self.begin_advertising(cx);
+    }
+
+    /// Can another server take over?
+    pub(crate) fn candidates(&self, cx: &Context<'_>) -> bool {
+        let mut reports = cx.link.reports(cx.now, self.slot);
+        reports.any(|(_, known)| matches!(known.report.state, State::Ready | State::Standby | State::Owner))
+    }
+
+    /// Was there one before this process stood still?
+    pub(crate) fn had_candidates(&self, cx: &Context<'_>) -> bool {
+        let before = self.timers.at(Timer::Lease).unwrap_or(cx.now);
+        let mut reports = cx.link.reports(before, self.slot);
+        reports.any(|(_, known)| matches!(known.report.state, State::Ready | State::Standby | State::Owner))
+    }
+
+    /// `solicited`: does another server answer?
+    pub(crate) fn others_answer(&self, cx: &Context<'_>) -> bool {
+        cx.link.reports(cx.now, self.slot).any(|(_, known)| known.report.state == State::Ready)
+    }
+
+    /// `solicited`: the last server that answers may not stand by.
+    pub(crate) fn answerers_changed(&mut self, cx: &mut Context<'_>) {
+        if self.config.mode == Mode::Solicited && self.phase == Phase::Standby && !self.others_answer(cx) {
+            self.step(Input::OwnerLost(Reason::NoOwner), cx);
+        }
+    }
+
+    /// Who takes over, first to last: ready peers in the order in which they joined the queue.
+    pub(crate) fn name_successors(&self, now: crate::Time, link: &Link) -> Vec<ServerId> {
+        let ready = link.reports(now, self.slot).filter(|(_, known)| known.report.state == State::Ready);
+        let mut ready =
+            ready.map(|(server, known)| (known.report.last, known.queued, server)).collect::<Vec<_>>();
+        ready.sort_unstable();
+        ready.into_iter().take(SUCCESSORS_MAX).map(|(_, _, server)| server).collect()
+    }
+
+    /// How many candidates go before this server, and how many there are besides it.
+    fn rank(&self, silent: Option<ServerId>, cx: &Context<'_>) -> (usize, usize) {
+        let place = |server: ServerId, last: bool| {
+            let named = self.successors.iter().position(|successor| *successor == server);
+            (named.unwrap_or(usize::MAX), last, self.hash(server))
+        };
+        let mine = place(cx.server, self.last(cx.now));
+        let mut rank = 0;
+        let mut candidates = 0;
+        for (server, known) in cx.link.reports(cx.now, self.slot) {
+            let report = &known.report;
+            if Some(server) == silent || !matches!(report.state, State::Ready | State::Standby) {
+                continue;
+            }
+            candidates += 1;
+            rank += usize::from(place(server, report.last || report.state == State::Standby) < mine);
+        }
+        (rank, candidates)
+    }
+
+    /// Orders candidates that no owner named, in an order that changes with each reign and address. Part of the protocol.
+    fn hash(&self, server: ServerId) -> u64 {
+        let address = match self.config.address {
+            std::net::IpAddr::V6(address) => address.to_bits(),
+            std::net::IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        };
+        let mut hash = mix(u64::from(self.config.vlan));
+        hash = mix(hash ^ address as u64);
+        hash = mix(hash ^ (address >> 64) as u64);
+        hash = mix(hash ^ self.epoch);
+        mix(hash ^ server.0)
+    }
+
+    /// The epoch a peer reports, bounded.
+    fn note_epoch(&mut self, server: ServerId, epoch: u64, cx: &mut Context<'_>) -> u64 {
+        let limit = self.epoch.saturating_add(EPOCH_STEP_MAX);
+        if epoch > limit {
+            cx.alarm(Alarm::EpochJump { service: self.id, server, epoch });
+        }
+        let epoch = epoch.min(limit);
+        self.epoch = self.epoch.max(epoch);
+        epoch
+    }
+}
