@@ -112,12 +112,12 @@ pub async fn run_once(options: &CheckOptions) -> Result<Duration, CheckError> {
         CheckKind::Tcp { address } => tcp::run(*address, &options.service_addresses, deadline).await?,
         CheckKind::Exec { command } => exec::run(command, deadline).await?,
     }
-    let latency = started.elapsed();
-    // The runtime may have been held up between the answer and here; an answer that was late is late.
-    if latency > options.timeout {
-        return Err(CheckError::Late { after: latency, timeout: options.timeout });
-    }
-    Ok(latency)
+    in_time(started.elapsed(), options.timeout)
+}
+
+/// The runtime may have been held up between the answer and its reading: an answer that was late is late.
+fn in_time(latency: Duration, timeout: Duration) -> Result<Duration, CheckError> {
+    if latency > timeout { Err(CheckError::Late { after: latency, timeout }) } else { Ok(latency) }
 }
 
 /// When a run must be over, and what that was in the configuration (for the error's text).

@@ -149,3 +149,6 @@ pub fn spawn(id: ProcessId, target: Target, reports: mpsc::Sender<Report>) -> Ta
         }
     })
 }
+
+#[cfg(test)]
+mod tests;
