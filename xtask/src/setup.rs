@@ -135,7 +135,15 @@ fn apt_get() -> std::process::Command {
     let mut command = process::command("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").env("APT_LISTCHANGES_FRONTEND", "none");
     // Wait for another apt rather than fail; ask nothing about configuration files.
-    command.args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold"]);
+    command.args([
+        "-q",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+        "-o",
+        "Dpkg::Options::=--force-confold",
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ]);
     command
 }
 
