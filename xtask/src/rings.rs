@@ -156,10 +156,9 @@ fn run_tests(
 }
 
 fn run_ring(ring: Ring, targets: &Targets, case: Option<&str>) -> Result<Outcome> {
-    let before = Before::look();
     let mut outcome = Outcome::default();
     for target in targets.of(ring) {
-        outcome.add(run_target(ring, target, case, &before)?);
+        outcome.add(run_target(ring, target, case)?);
     }
     if ring == Ring::Unit && case.is_none() {
         outcome.add(run_documentation_tests()?);
@@ -167,14 +166,12 @@ fn run_ring(ring: Ring, targets: &Targets, case: Option<&str>) -> Result<Outcome
     if outcome.is_empty() && case.is_none() {
         outcome.fail("no case ran".to_owned());
     }
-    for left in before.left_over() {
-        outcome.fail(format!("left behind: {left}"));
-    }
     Ok(outcome)
 }
 
-fn run_target(ring: Ring, target: &Target, case: Option<&str>, before: &Before) -> Result<Outcome> {
+fn run_target(ring: Ring, target: &Target, case: Option<&str>) -> Result<Outcome> {
     println!("\n--- {}: {} ---", ring.name(), target.name);
+    let before = Before::look();
     let skipped = SkippedFile::new()?;
     let mut command = process::command(&target.executable);
     command.current_dir(&target.directory).env("CARGO_MANIFEST_DIR", &target.directory);
@@ -188,7 +185,12 @@ fn run_target(ring: Ring, target: &Target, case: Option<&str>, before: &Before) 
     command.args(case);
     let mut report = libtest::Report::default();
     let ended = stream::lines(&mut command, ring.limit(), |line| report.line(line))?;
-    Ok(report.into_outcome(&target.name, &ended, skipped.read()?))
+    let mut outcome = report.into_outcome(&target.name, &ended, skipped.read()?);
+    // Looked for after each binary: the next lab to start sweeps up after the ones that were killed.
+    for left in before.left_over() {
+        outcome.fail(format!("{}: left behind: {left}", target.name));
+    }
+    Ok(outcome)
 }
 
 fn run_documentation_tests() -> Result<Outcome> {

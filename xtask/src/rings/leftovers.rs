@@ -1,4 +1,4 @@
-//! What a ring left behind on the machine: processes, network namespaces, BPF pins.
+//! What a test binary left behind on the machine: processes, network namespaces, BPF pins, scratch directories.
 
 use std::{
     collections::BTreeSet,
@@ -7,13 +7,13 @@ use std::{
     process::Command,
 };
 
-/// Marks every process that a ring starts, and theirs, through the environment.
+/// Marks every process that a test starts, and theirs, through the environment.
 const RUN_VARIABLE: &str = "ANYCAST_TEST_RUN";
 
 const NAMESPACES: &str = "/run/netns";
 const BPF_FILE_SYSTEM: &str = "/sys/fs/bpf";
 
-/// The machine as it was before a ring.
+/// The machine as it was before a test binary ran.
 pub struct Before {
     run: String,
     present: BTreeSet<PathBuf>,
@@ -61,13 +61,15 @@ impl Before {
     }
 }
 
-/// Namespaces and pins whose names say that they were made by a lab whose process has ended, and all pins at the place
+/// Namespaces, pins and scratch directories whose names say that they were made by a lab whose process has ended, and all pins at the place
 /// where the daemon puts them unless it is told otherwise.
 fn traces() -> BTreeSet<PathBuf> {
-    let of_dead_labs = [NAMESPACES, BPF_FILE_SYSTEM].into_iter().flat_map(|directory| {
-        names(Path::new(directory))
+    let directories = [PathBuf::from(NAMESPACES), PathBuf::from(BPF_FILE_SYSTEM), std::env::temp_dir()];
+    let of_dead_labs = directories.into_iter().flat_map(|directory| {
+        names(&directory)
             .filter(|name| lab_process(name).is_some_and(|process| !is_alive(process)))
-            .map(move |name| Path::new(directory).join(name))
+            .map(|name| directory.join(name))
+            .collect::<Vec<_>>()
     });
     let default_pins = Path::new(BPF_FILE_SYSTEM).join("anycast");
     let pins: Vec<String> = names(&default_pins).collect();
@@ -113,7 +115,10 @@ mod tests {
         }
         let left = before.left_over();
         assert!(left.iter().any(|left| left.starts_with(&format!("process {} (", child.id()))), "{left:?}");
-        assert!(!left.iter().any(|left| left.contains(&unmarked.id().to_string())), "{left:?}");
+        assert!(
+            !left.iter().any(|left| left.starts_with(&format!("process {} (", unmarked.id()))),
+            "{left:?}"
+        );
         assert!(!child.wait().unwrap().success());
         unmarked.kill().unwrap();
         unmarked.wait().unwrap();
