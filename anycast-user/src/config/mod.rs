@@ -271,11 +271,30 @@ impl Config {
 /// Where the control socket is according to a file that need not be sound: an operator must reach a running daemon even
 /// while its next configuration is being edited.
 pub fn control_socket_of(path: &Path) -> PathBuf {
+    daemon_path_of(path, "control_socket", DEFAULT_CONTROL_SOCKET)
+}
+
+/// Where links, programs and maps are pinned according to a file that need not be sound.
+pub fn bpffs_of(path: &Path) -> PathBuf {
+    daemon_path_of(path, "bpffs", DEFAULT_BPFFS)
+}
+
+/// Where the state directory is according to a file that need not be sound.
+pub fn state_dir_of(path: &Path) -> PathBuf {
+    daemon_path_of(path, "state_dir", DEFAULT_STATE_DIR)
+}
+
+fn daemon_path_of(path: &Path, key: &str, default: &str) -> PathBuf {
     std::fs::read_to_string(path)
         .ok()
         .and_then(|text| text.parse::<toml::Table>().ok())
-        .and_then(|table| Some(PathBuf::from(table.get("daemon")?.get("control_socket")?.as_str()?)))
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL_SOCKET))
+        .and_then(|table| Some(PathBuf::from(table.get("daemon")?.get(key)?.as_str()?)))
+        .unwrap_or_else(|| PathBuf::from(default))
+}
+
+/// Why an address cannot be a service address; `None` = it can.
+pub fn unfit_address(address: IpAddr) -> Option<&'static str> {
+    validate::unfit(address)
 }
 
 impl XdpMode {

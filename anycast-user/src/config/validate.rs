@@ -3,6 +3,8 @@
 mod check;
 mod values;
 
+pub use values::unfit;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;

@@ -19,3 +19,6 @@ pub struct Request {
     /// Where the answer goes; an `Err` is a sentence for the operator. Dropped unanswered when the controller stops.
     pub reply: oneshot::Sender<Result<Answer, String>>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,8 @@ const MODE: u32 = 0o660;
 pub enum Error {
     /// A daemon listens there.
     #[error(
-        "the control socket {} is in use by process {pid}: stop that daemon first (`anycast --socket {0} stop`), or give this one its own daemon.control_socket",
+        "the control socket {} is in use by process {pid}: stop that daemon first (`anycast --socket {} stop`), or give this one its own daemon.control_socket",
+        path.display(),
         path.display()
     )]
     InUse {
@@ -242,5 +243,22 @@ async fn ask(command: Command, requests: &mpsc::Sender<Request>) -> Result<Answe
         Ok(Some(answer)) => answer,
         Ok(None) => Err("the daemon is stopping".to_owned()),
         Err(_) => Err(format!("the controller did not answer within {} s", TIMEOUT.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_and_the_daemon_s_own_user_and_group_change_things() {
+        let daemon = Caller { uid: 100, gid: 200 };
+        let stop = Command::Stop { keep: false };
+        for (uid, gid, may) in
+            [(0, 0, true), (100, 1, true), (1, 200, true), (1, 1, false), (200, 100, false)]
+        {
+            assert_eq!(Caller { uid, gid }.may(&stop, daemon), may, "uid {uid}, gid {gid}");
+            assert!(Caller { uid, gid }.may(&Command::Status, daemon));
+        }
     }
 }

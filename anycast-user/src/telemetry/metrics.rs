@@ -57,11 +57,11 @@ pub struct Error {
 
 /// A bound metrics endpoint.
 #[derive(Debug)]
-pub struct Server {
+pub struct Endpoint {
     listener: TcpListener,
 }
 
-impl Server {
+impl Endpoint {
     /// Binds the endpoint. Needs a tokio runtime.
     ///
     /// # Errors
@@ -175,6 +175,13 @@ impl Scrape {
         self.registry.register(name, help, family.clone());
         family
     }
+
+    /// A single value.
+    fn plain(&mut self, name: &str, help: &str, value: f64) {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        self.registry.register(name, help, gauge);
+    }
 }
 
 fn flag(value: bool) -> f64 {
@@ -207,11 +214,13 @@ fn daemon(scrape: &mut Scrape, status: &Status) {
     let build =
         Info::new(vec![("version", status.daemon.version.clone()), ("farm", status.daemon.farm.clone())]);
     scrape.registry.register("anycast_build", "Version of the daemon and name of the farm", build);
-    let uptime = scrape.gauge("anycast_uptime_seconds", "Time since the daemon started");
-    uptime.get_or_create(&Vec::new()).set(status.daemon.uptime_seconds);
-    let alarms =
-        scrape.gauge("anycast_alarms", "Things an operator should look at now; `anycast status` lists them");
-    alarms.get_or_create(&Vec::new()).set(float(status.alarms.len() as u64));
+    scrape.plain("anycast_uptime_seconds", "Time since the daemon started", status.daemon.uptime_seconds);
+    let alarms = float(status.alarms.len() as u64);
+    scrape.plain(
+        "anycast_alarms",
+        "Things an operator should look at now; `anycast status` lists them",
+        alarms,
+    );
 }
 
 /// The labels of a service.
@@ -351,5 +360,109 @@ fn interfaces(scrape: &mut Scrape, status: &Status) {
         for (reason, count) in &interface.heartbeats_refused {
             refused.get_or_create(&of(&[("reason", reason)])).inc_by(*count);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::telemetry::status::tests::example;
+
+    #[test]
+    fn everything_is_named_as_prometheus_wants() {
+        let text = render(&example());
+        let dns = "service=\"dns\",address=\"2001:db8:1::53\",interface=\"eth0\"";
+        for line in [
+            "anycast_build_info{version=\"0.1.0\",farm=\"dns-north\"} 1".to_owned(),
+            "anycast_alarms 1.0".to_owned(),
+            format!("anycast_service_state{{{dns},state=\"owner\"}} 1.0"),
+            format!("anycast_service_state{{{dns},state=\"down\"}} 0.0"),
+            format!("anycast_gate_open{{{dns}}} 1.0"),
+            format!("anycast_lease_age_seconds{{{dns}}} 0.06"),
+            format!("anycast_load_ratio{{{dns}}} 0.25"),
+            format!("anycast_queries_total{{{dns}}} 98765432"),
+            format!("anycast_solicitations_answered_total{{{dns}}} 1234567"),
+            format!("anycast_solicitations_total{{{dns},kind=\"unicast\"}} 567"),
+            format!("anycast_solicitations_refused_total{{{dns},reason=\"shut\"}} 3"),
+            format!("anycast_service_transitions_total{{{dns}}} 4"),
+            format!("anycast_peers{{{dns},state=\"ready\"}} 1.0"),
+            format!(
+                "anycast_check_duration_seconds{{{dns},kind=\"dns\",target=\"[::1]:53 health.example. SOA\"}} 0.0005"
+            ),
+            "anycast_xdp_mode{interface=\"eth0\",mode=\"native\"} 1.0".to_owned(),
+            "anycast_drops_total{interface=\"eth0\",reason=\"ns_checksum\"} 1".to_owned(),
+            "anycast_heartbeats_refused_total{interface=\"eth0\",reason=\"foreign farm\"} 2".to_owned(),
+            "# EOF".to_owned(),
+        ] {
+            assert!(text.lines().any(|has| has == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("_total_total"));
+    }
+
+    #[test]
+    fn a_shut_gate_has_no_lease_to_age() {
+        let mut status = example();
+        status.services[0].lease_ms_left = None;
+        assert!(!render(&status).contains("anycast_lease_age_seconds{"));
+        status.services[0].lease_ms_left = Some(9_000);
+        assert!(render(&status).contains(
+            "anycast_lease_age_seconds{service=\"dns\",address=\"2001:db8:1::53\",interface=\"eth0\"} 0.0"
+        ));
+    }
+
+    /// What the endpoint answers to one request.
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_endpoint_serves_metrics_and_nothing_else() {
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = endpoint.address().unwrap();
+        let (requests, mut controller) = mpsc::channel::<Request>(1);
+        let asking = async {
+            let get = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            let good = ask(address, get).await;
+            assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "{good}");
+            assert!(good.contains("content-type: application/openmetrics-text"), "{good}");
+            assert!(good.ends_with("# EOF\n"), "{good}");
+            let other = ask(address, &get.replace("/metrics", "/")).await;
+            assert!(
+                other.starts_with("HTTP/1.1 404 ") && other.contains("metrics are at /metrics"),
+                "{other}"
+            );
+            let post = ask(address, &get.replace("GET", "POST")).await;
+            assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+        };
+        let answering = async {
+            while let Some(request) = controller.recv().await {
+                assert_eq!(request.command, Command::Status);
+                let _ = request.reply.send(Ok(Answer::Status(Box::new(example()))));
+            }
+        };
+        tokio::select! {
+            () = asking => {}
+            () = answering => panic!("the endpoint is gone"),
+            () = endpoint.run(requests.clone()) => panic!("the endpoint ended"),
+        }
+        // Without a controller it says so, and it ends with the controller.
+        drop(controller);
+        tokio::time::timeout(Duration::from_secs(5), endpoint.run(requests)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_told() {
+        let first = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let error = Endpoint::bind(first.address().unwrap()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("cannot serve metrics on 127.0.0.1:") && error.contains("daemon.metrics"),
+            "{error}"
+        );
     }
 }

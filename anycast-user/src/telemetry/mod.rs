@@ -1,7 +1,8 @@
-//! What the daemon tells about itself: [`status`] as a table or JSON, Prometheus [`metrics`], logs ([`log`]), and the word
+//! What the daemon tells about itself: [`status`] as JSON or a [`table`], Prometheus [`metrics`], logs ([`log`]), and the word
 //! to the service manager ([`notify`]).
 
 pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod status;
+pub mod table;

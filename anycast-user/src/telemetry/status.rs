@@ -345,3 +345,151 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A daemon with much to tell.
+    pub(crate) fn example() -> Status {
+        let counters = Counters {
+            solicitations_multicast: 1_234_000,
+            solicitations_unicast: 567,
+            answered: 1_234_567,
+            refused_shut: 3,
+            queries: 98_765_432,
+            tcp_syns: 12,
+            bytes: 9_876_543_210,
+            ..Counters::default()
+        };
+        let dns = Service {
+            vlan: vec![100, 7],
+            mode: "failover".into(),
+            state: State::Owner,
+            state_seconds: 185.0,
+            state_reason: "contest won".into(),
+            able: true,
+            gate: Gate::Open,
+            lease_ms_left: Some(240),
+            owner: Some("02005e0053000001".into()),
+            owned_here: true,
+            epoch: 7,
+            load: Some(250),
+            query_rate: 1234.4,
+            queries_total: 98_765_432,
+            solicitations_answered_total: 1_234_567,
+            advertisements_sent_total: 3,
+            moves_180s: 2,
+            transitions_total: 4,
+            counters,
+            checks: vec![Check {
+                kind: "dns".into(),
+                target: "[::1]:53 health.example. SOA".into(),
+                up: true,
+                latency_ms: Some(0.5),
+                error: None,
+                age_seconds: Some(0.3),
+                successes_total: 100,
+                failures_total: 0,
+            }],
+            peers: vec![Peer {
+                id: "02005e0053000002".into(),
+                address: "fe80::2".parse().ok(),
+                state: State::Ready,
+                epoch: 7,
+                heard_ms: 41,
+                load: Some(125),
+            }],
+            ..Service::unknown("dns", "2001:db8:1::53".parse().unwrap(), "eth0")
+        };
+        let dns6 = Service {
+            mode: "failover".into(),
+            state_seconds: 4.0,
+            not_able_because: vec!["check dns is down".into(), "link is down".into()],
+            gate: Gate::HeldOpen,
+            hold: Hold::Open,
+            checks: vec![Check {
+                up: false,
+                latency_ms: None,
+                error: Some(
+                    "timed out after 300ms waiting for the UDP answer from [::1]:53; is it listening?".into(),
+                ),
+                failures_total: 3,
+                ..dns.checks[0].clone()
+            }],
+            ..Service::unknown(
+                "a-service-with-a-very-long-name",
+                "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap(),
+                "eth0",
+            )
+        };
+        Status {
+            services: vec![dns, dns6],
+            interfaces: vec![Interface {
+                name: "eth0".into(),
+                index: Some(2),
+                up: true,
+                mac: "02:00:5e:00:53:01".into(),
+                mtu: 1500,
+                link_local: "fe80::5eff:fe00:5301".parse().ok(),
+                forwarding: false,
+                xdp_mode: "native".into(),
+                program: Some(17),
+                adopted: true,
+                drops: [("gate_shut", 3), ("ns_checksum", 1), ("na_invalid", 0)]
+                    .map(|(k, v)| (k.into(), v))
+                    .into(),
+                heartbeats_sent_total: 1000,
+                heartbeats_heard_total: 990,
+                heartbeats_refused: [("foreign farm".to_owned(), 2)].into(),
+            }],
+            alarms: vec!["gate of dns6 is held open".into()],
+            daemon: Daemon {
+                version: "0.1.0".into(),
+                pid: 4242,
+                uptime_seconds: 11_530.0,
+                farm: "dns-north".into(),
+                server: "02005e0053000001".into(),
+                config: "/etc/anycast/anycast.toml".into(),
+                lease_ms: 300,
+                stopping: false,
+            },
+        }
+    }
+
+    #[test]
+    fn the_fixed_keys_are_there_in_json() {
+        let json = serde_json::to_value(example()).unwrap();
+        let service = &json["services"][0];
+        for key in [
+            "name",
+            "address",
+            "interface",
+            "state",
+            "gate",
+            "owner",
+            "load",
+            "queries_total",
+            "solicitations_answered_total",
+            "peers",
+        ] {
+            assert!(service.get(key).is_some(), "{key} is missing");
+        }
+        assert_eq!(service["state"], "owner");
+        assert_eq!(service["gate"], "open");
+        assert_eq!(service["address"], "2001:db8:1::53");
+        assert_eq!(json["services"][1]["gate"], "held_open");
+        assert_eq!(json["services"][1]["owner"], serde_json::Value::Null);
+        assert_eq!(serde_json::from_value::<Status>(json).unwrap(), example());
+    }
+
+    #[test]
+    fn a_gate_is_what_the_fast_path_makes_of_it() {
+        let gate = |open_until_ns, hold| Gate::of(&abi::Gate { open_until_ns, hold, pad: 0 }, 1000);
+        assert_eq!(gate(0, abi::HOLD_AUTOMATIC), Gate::Shut);
+        assert_eq!(gate(999, abi::HOLD_AUTOMATIC), Gate::Stale);
+        assert_eq!(gate(1000, abi::HOLD_AUTOMATIC), Gate::Open);
+        assert_eq!(gate(2000, abi::HOLD_SHUT), Gate::HeldShut);
+        assert_eq!(gate(0, abi::HOLD_OPEN), Gate::HeldOpen);
+    }
+}

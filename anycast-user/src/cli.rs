@@ -1,0 +1,278 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anycast_user::config::XdpMode;
+use anycast_user::control::Hold;
+use clap::{Args, Parser, Subcommand};
+
+/// What stands at the end of `anycast --help`.
+const AFTER_HELP: &str = "\
+Exit codes: 0 good, 1 failed, 2 wrong usage or configuration.
+ANYCAST_LOG sets a log filter of its own, as anycast_user::monitor=trace.";
+
+/// Serves one DNS address from many machines of a link, without a load balancer.
+#[derive(Debug, Parser)]
+#[command(name = "anycast", version, after_help = AFTER_HELP, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The configuration file [default: /etc/anycast/anycast.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The daemon's control socket [default: daemon.control_socket of the configuration, or /run/anycast/control.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Log more: -v why things happen, -vv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground: check the service, own the address, answer for it
+    #[command(after_help = "\
+Example:
+  anycast run --config /etc/anycast/anycast.toml
+
+SIGTERM and SIGINT stop it and leave nothing behind. A crash leaves the fast path attached, silent after the lease;
+the next run takes it over.")]
+    Run,
+
+    /// Attach the fast path alone, with the gates open, and show its counters until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  anycast load --interface eth0 --address 2001:db8:1::53
+  anycast load --interface eth0 --address 2001:db8:1::53 --address 192.0.2.53 --mode generic
+
+For trying out: no health check, no peers, no advertisements. Do not run it on a link where another server answers for
+the same address.")]
+    Load(Load),
+
+    /// Test the configuration and the machine it is for; changes nothing
+    #[command(after_help = "\
+Examples:
+  anycast check
+  anycast check --config new.toml && mv new.toml /etc/anycast/anycast.toml
+
+Prints a line for each finding. Exit code 2: the configuration is wrong; 1: the machine cannot serve it; 0: all is well,
+perhaps with warnings.")]
+    Check,
+
+    /// Show what the daemon knows: services, owners, peers, checks
+    #[command(after_help = "\
+Examples:
+  anycast status
+  anycast status --watch
+  anycast status --json | jq '.services[] | {name, state, gate}'")]
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Show it again every second until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
+
+    /// Show the fast path's counters, read from its pinned maps; works without a daemon
+    #[command(after_help = "\
+Examples:
+  anycast stats
+  anycast stats --interface eth0 --json")]
+    Stats {
+        /// Only this interface
+        #[arg(long, value_name = "IF")]
+        interface: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Where the maps are pinned [default: daemon.bpffs of the configuration, or /sys/fs/bpf/anycast]
+        #[arg(long, value_name = "PATH")]
+        bpffs: Option<PathBuf>,
+    },
+
+    /// Hold a gate shut or open, whatever the daemon decides, or let it decide again
+    #[command(after_help = "\
+Examples:
+  anycast hold dns shut
+  anycast hold 2001:db8:1::53 automatic
+
+A held gate stays as it is over restarts of the daemon, and without one.")]
+    Hold {
+        /// Name or address of the service
+        service: String,
+        /// The word over the daemon's
+        hold: Hold,
+    },
+
+    /// Give ownership up and stay out until `undrain`, over restarts too
+    #[command(after_help = "Examples:\n  anycast drain dns\n  anycast drain --all")]
+    Drain(Which),
+
+    /// End `drain`
+    #[command(after_help = "Examples:\n  anycast undrain dns\n  anycast undrain --all")]
+    Undrain(Which),
+
+    /// Fall silent until needed: by a solicitation, by queries, or because the owner is lost
+    #[command(after_help = "Example:\n  anycast standby dns")]
+    Standby {
+        /// Name or address of the service
+        service: String,
+    },
+
+    /// Take ownership now
+    #[command(after_help = "Example:\n  anycast takeover dns")]
+    Takeover {
+        /// Name or address of the service
+        service: String,
+    },
+
+    /// Send an advertisement now for what this server owns
+    #[command(after_help = "Examples:\n  anycast announce dns\n  anycast announce --all")]
+    Announce(Which),
+
+    /// Stop the daemon and wait for its end
+    #[command(after_help = "\
+Examples:
+  anycast stop           # hand over, serve what still arrives, leave nothing behind
+  anycast stop --keep    # before a restart: the fast path goes on answering for daemon.restart_lease")]
+    Stop {
+        /// Leave the fast path, the addresses and the open gates for the next daemon
+        #[arg(long)]
+        keep: bool,
+    },
+
+    /// Remove what a dead daemon left on an interface: program, pins, addresses, sysctls
+    #[command(after_help = "\
+Example:
+  anycast detach eth0
+
+Refuses while a daemon runs: stop it instead.")]
+    Detach {
+        /// The interface
+        interface: String,
+        /// Where the program is pinned [default: daemon.bpffs of the configuration, or /sys/fs/bpf/anycast]
+        #[arg(long, value_name = "PATH")]
+        bpffs: Option<PathBuf>,
+    },
+
+    /// Print the completions of a shell
+    #[command(after_help = "Example:\n  anycast completions bash > /usr/share/bash-completion/completions/anycast")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+
+    /// Write the manual pages, one a command, into a directory
+    #[command(after_help = "Example:\n  anycast man /usr/share/man/man8")]
+    Man {
+        /// The directory; without one, the page of `anycast` goes to standard output
+        directory: Option<PathBuf>,
+    },
+}
+
+/// What `anycast load` attaches to and answers for.
+#[derive(Debug, Args)]
+pub struct Load {
+    /// The interface that the routers are on
+    #[arg(long, value_name = "IF")]
+    pub interface: String,
+    /// A service address, IPv6 or IPv4; give it again for more
+    #[arg(long, value_name = "ADDR", required = true)]
+    pub address: Vec<IpAddr>,
+    /// Where the program runs: in the driver, or behind it
+    #[arg(long, value_enum, default_value = "native")]
+    pub mode: XdpMode,
+    /// A port whose packets are counted; give it again for more, at most four
+    #[arg(long, value_name = "N", default_values_t = [53], value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Vec<u16>,
+    /// The VLAN the addresses are on; twice for two tags, outermost first
+    #[arg(long, value_name = "VID", value_parser = clap::value_parser!(u16).range(1..=4094))]
+    pub vlan: Vec<u16>,
+    /// Where links, programs and maps are pinned
+    #[arg(long, value_name = "PATH", default_value = anycast_user::config::DEFAULT_BPFFS)]
+    pub bpffs: PathBuf,
+    /// Load the fast path with its log statements
+    #[arg(long)]
+    pub bpf_log: bool,
+}
+
+/// One service or all.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// Name or address of the service
+    pub service: Option<String>,
+    /// All services
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl Global {
+    /// The configuration file: as given, or the default.
+    pub fn config_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| PathBuf::from(anycast_user::config::DEFAULT_PATH))
+    }
+
+    /// The control socket: as given, or as the configuration says.
+    pub fn socket_path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| anycast_user::config::control_socket_of(&self.config_path()))
+    }
+
+    /// Where links, programs and maps are pinned: as given to the command, or as the configuration says.
+    pub fn bpffs_path(&self, given: Option<PathBuf>) -> PathBuf {
+        given.unwrap_or_else(|| anycast_user::config::bpffs_of(&self.config_path()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{} has none", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_command_for_services_wants_one_or_all() {
+        assert!(Cli::try_parse_from(["anycast", "drain", "dns"]).is_ok());
+        assert!(Cli::try_parse_from(["anycast", "drain", "--all"]).is_ok());
+        assert!(Cli::try_parse_from(["anycast", "drain"]).is_err());
+        assert!(Cli::try_parse_from(["anycast", "drain", "dns", "--all"]).is_err());
+    }
+
+    #[test]
+    fn load_takes_many_addresses_and_refuses_what_does_not_fit() {
+        let load = |more: &[&str]| {
+            let base = ["anycast", "load", "--interface", "eth0", "--address", "2001:db8::53"];
+            Cli::try_parse_from(base.iter().chain(more))
+        };
+        let Ok(Cli { command: Command::Load(options), .. }) = load(&["--address", "192.0.2.53", "--port", "853"]) else {
+            panic!("refused");
+        };
+        assert_eq!(options.address.len(), 2);
+        assert_eq!((options.mode, options.port), (XdpMode::Native, vec![853]));
+        for wrong in [["--port", "0"], ["--vlan", "4095"], ["--mode", "offload"], ["--address", "dns"]] {
+            assert!(load(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
