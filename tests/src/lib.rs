@@ -1,6 +1,7 @@
 //! The lab: network namespaces, routers, servers and clients; and the independent reference of the fast path.
 
 pub mod cases;
+pub mod demo;
 pub mod frames;
 pub mod lab;
 pub mod reference;

@@ -1,7 +1,9 @@
 //! The lab's command: the demo and the benches.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anycast_tests::demo::{self, Outcome};
 use anycast_tests::lab::responder;
 use clap::{Parser, Subcommand};
 
@@ -15,6 +17,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// A farm in namespaces loses the DNS service of its owner; the next server answers. Ends by itself.
+    Demo {
+        /// Write the figures to this file as JSON.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
     /// The lab's DNS service, which tells the name of its server; runs until it is killed.
     #[command(hide = true)]
     DnsResponder {
@@ -29,6 +37,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo { report } => demo::run(report.as_deref()).map(|outcome| match outcome {
+            Outcome::Good => ExitCode::SUCCESS,
+            Outcome::Failed => ExitCode::FAILURE,
+            // What a shell reports of a process that SIGINT ended.
+            Outcome::Interrupted => ExitCode::from(130),
+        }),
         Command::DnsResponder { name, port } => responder::serve(&name, port).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

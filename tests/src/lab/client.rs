@@ -79,12 +79,13 @@ impl Record {
         times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
-    /// The time of the first answer of `server` to a query sent at or after `from`.
-    pub fn first_answer(&self, server: impl Fn(&str) -> bool, from: Instant) -> Option<Instant> {
-        let late = self.queries.iter().filter(|query| query.sent >= from);
-        late.filter_map(|query| query.answered.as_ref())
-            .filter(|(_, name)| server(name))
-            .map(|(at, _)| *at)
+    /// The first answer after `from` that did not come from `server`: when, and whose.
+    pub fn first_answer_of_another(&self, server: &str, from: Instant) -> Option<(Instant, &str)> {
+        self.queries
+            .iter()
+            .filter_map(|query| query.answered.as_ref())
+            .filter(|(at, name)| *at >= from && name != server)
+            .map(|(at, name)| (*at, name.as_str()))
             .min()
     }
 }
@@ -247,7 +248,11 @@ mod tests {
         let cut = start + Duration::from_millis(25);
         assert_eq!(record.between(None, Some(cut)).lost(), 2);
         assert_eq!(record.between(Some(cut), None).lost(), 0);
-        let first = record.first_answer(|server| server != "s1", start);
-        assert_eq!(first, Some(start + Duration::from_millis(31)));
+        assert_eq!(
+            record.first_answer_of_another("s1", start),
+            Some((start + Duration::from_millis(31), "s2"))
+        );
+        let later = start + Duration::from_millis(35);
+        assert_eq!(record.first_answer_of_another("s2", later), None);
     }
 }

@@ -74,6 +74,11 @@ impl DnsResponder {
         self.child.kill()
     }
 
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.ended(), Ok(None))
+    }
+
     /// The process.
     pub fn child(&self) -> &Child {
         &self.child
