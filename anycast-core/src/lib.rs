@@ -17,6 +17,7 @@ pub mod health;
 pub mod heartbeat;
 mod machine;
 pub mod random;
+pub mod sim;
 pub mod status;
 pub mod time;
 

@@ -56,6 +56,7 @@ impl Service {
 
     /// Another MAC advertises the address.
     pub(crate) fn peer_advertisement(&mut self, mac: [u8; 6], override_flag: bool, cx: &mut Context<'_>) {
+        self.received(cx.now);
         if self.config.mode == Mode::Solicited && !self.config.foreign.contains(&mac) {
             if cx.link.peer_of(mac).is_none() {
                 self.rogue(mac, override_flag, cx);
@@ -104,6 +105,9 @@ impl Service {
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let new_queries = since(queries, before.queries);
         let new_solicitations = since(solicitations, before.solicitations);
+        if new_queries > 0 || new_solicitations > 0 {
+            self.received(cx.now);
+        }
         let elapsed = cx.now.since(before.at.max(self.since));
         let answers =
             self.phase == Phase::Owner || (self.phase == Phase::Ready && self.config.mode == Mode::Solicited);

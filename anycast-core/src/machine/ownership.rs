@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::Time;
 use crate::config::{Mode, ServerId};
 use crate::event::{Action, Alarm, Reason, State};
 use crate::heartbeat::{Report, SUCCESSORS_MAX};
@@ -11,9 +12,12 @@ use crate::machine::timer::Timer;
 use crate::random::mix;
 use crate::status::Owner;
 
-/// A candidate that heard nobody since the owner fell silent, though there were others to hear, is probably deaf itself:
-/// it lets the others go first by this much.
-pub(crate) const DEAF: Duration = Duration::from_secs(1);
+/// A candidate that hears nobody while the owner is silent, though there are others to hear, may be deaf itself: it lets
+/// the others go first by this much, if at least other frames show that its link receives …
+const DEAF: Duration = Duration::from_secs(1);
+
+/// … and by this much if nothing does. It cannot wait forever: the others may all be dead.
+const STONE_DEAF: Duration = Duration::from_secs(5);
 
 /// Candidates that wait all steps spread over up to this much more.
 const SPREAD_MAX: Duration = Duration::from_millis(200);
@@ -61,6 +65,14 @@ impl Service {
             self.deaf = false;
             self.contend(reason, cx);
             self.silence = None;
+        }
+    }
+
+    /// A frame for the service address was seen: the link receives.
+    pub(crate) fn received(&mut self, now: Time) {
+        self.received = Some(now);
+        if let (true, Some(silence), Some(at)) = (self.deaf, self.silence, self.timers.at(Timer::Contest)) {
+            self.timers.arm(Timer::Contest, at.min(now.max(silence + DEAF)));
         }
     }
 
@@ -118,6 +130,7 @@ impl Service {
 
     /// The owner has been silent for three of its intervals, or none came up while this server stood by.
     pub(crate) fn owner_silent(&mut self, cx: &mut Context<'_>) {
+        self.timers.disarm(Timer::Slice);
         let reason = self.owner.take().map_or(Reason::NoOwner, |owner| Reason::OwnerSilent(owner.server));
         self.step(Input::OwnerLost(reason), cx);
     }
@@ -165,12 +178,14 @@ impl Service {
     pub(crate) fn contest_over(&mut self, cx: &mut Context<'_>) {
         let reason = self.contest.take().unwrap_or(Reason::NoOwner);
         if let (Some(silence), Reason::OwnerSilent(owner), false) = (self.silence, &reason, self.deaf) {
-            let heard = cx.link.heard.is_some_and(|heard| heard > silence);
+            // Heard when the owner had already missed a heartbeat: before, both may have gone unheard together.
+            let heard = cx.link.heard.is_some_and(|heard| heard >= silence + cx.dead_interval() * 2 / 3);
             if !heard && cx.link.expected(cx.now, *owner, DEAF) {
+                let receives = self.received.is_some_and(|received| received > silence);
                 self.deaf = true;
                 self.suspect = false;
                 self.contest = Some(reason);
-                self.timers.arm(Timer::Contest, cx.now + DEAF);
+                self.timers.arm(Timer::Contest, cx.now + if receives { DEAF } else { STONE_DEAF });
                 return;
             }
         }
@@ -229,6 +244,15 @@ impl Service {
         cx.link.reports(cx.now, self.slot).any(|(_, known)| known.report.state == State::Ready)
     }
 
+    /// `solicited`: may this server stand by? Only behind one that goes before it, or all might do so in one moment.
+    pub(crate) fn dispensable(&self, cx: &Context<'_>) -> bool {
+        let mut reports = cx.link.reports(cx.now, self.slot);
+        reports.any(|(server, known)| {
+            // Not by epoch, which is nobody's here.
+            known.report.state == State::Ready && mix(server.0) < mix(cx.server.0)
+        })
+    }
+
     /// `solicited`: the last server that answers may not stand by.
     pub(crate) fn answerers_changed(&mut self, cx: &mut Context<'_>) {
         if self.config.mode == Mode::Solicited && self.phase == Phase::Standby && !self.others_answer(cx) {
@@ -237,7 +261,7 @@ impl Service {
     }
 
     /// Who takes over, first to last: ready peers in the order in which they joined the queue.
-    pub(crate) fn name_successors(&self, now: crate::Time, link: &Link) -> Vec<ServerId> {
+    pub(crate) fn name_successors(&self, now: Time, link: &Link) -> Vec<ServerId> {
         let ready = link.reports(now, self.slot).filter(|(_, known)| known.report.state == State::Ready);
         let mut ready =
             ready.map(|(server, known)| (known.report.last, known.queued, server)).collect::<Vec<_>>();

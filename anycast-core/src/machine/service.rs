@@ -21,7 +21,7 @@ use crate::event::{Action, Alarm, Cause, Command, CommandError, Hold, Reason, So
 use crate::health::Health;
 use crate::heartbeat::Report;
 use crate::machine::alarm::Alarms;
-use crate::machine::bucket::Bucket;
+use crate::machine::bucket::{Bucket, PERIOD};
 use crate::machine::link::Link;
 use crate::machine::meter::Meter;
 use crate::machine::rogue::Rogue;
@@ -173,6 +173,8 @@ pub(crate) struct Service {
     pub(crate) silence: Option<Time>,
     /// Contest after silence: this server heard nobody since, and waits.
     pub(crate) deaf: bool,
+    /// When a frame for the service address was last seen.
+    pub(crate) received: Option<Time>,
     /// Contest after silence: ask whether the owner lives.
     pub(crate) suspect: bool,
     /// End of this server's slice.
@@ -183,6 +185,8 @@ pub(crate) struct Service {
     pub(crate) bucket: Bucket,
     pub(crate) pending: Option<Cause>,
     pub(crate) repeats: u8,
+    /// When the address was last defended against a rival.
+    defended: Option<Time>,
     pub(crate) rogue: Rogue,
     pub(crate) meter: Option<Meter>,
     pub(crate) quiet: bool,
@@ -239,12 +243,14 @@ impl Service {
             contest: None,
             silence: None,
             deaf: false,
+            received: None,
             suspect: false,
             slice_end: None,
             woken: false,
             bucket: Bucket::default(),
             pending: None,
             repeats: 0,
+            defended: None,
             rogue: Rogue::default(),
             meter: config.standby.map(Meter::new),
             quiet: false,
@@ -308,7 +314,11 @@ impl Service {
                     self.enter(phase, Reason::OtherOwner(rival.server), cx);
                 } else {
                     cx.link.answer(cx.now, STEP);
-                    self.announce(Cause::Defence, cx);
+                    // Once a second: the rival needs the heartbeat, the routers one advertisement.
+                    if self.defended.is_none_or(|at| cx.now >= at + PERIOD) {
+                        self.defended = Some(cx.now);
+                        self.announce(Cause::Defence, cx);
+                    }
                 }
             }
             (Phase::HandingOver(next), Input::OwnerHeard(rival)) => {
@@ -356,7 +366,7 @@ impl Service {
 
             // Standby (4.8).
             (Phase::Owner, Input::FewQueries) => self.fall_quiet(Reason::FewQueries, cx),
-            (Phase::Ready, Input::FewQueries) if self.others_answer(cx) => {
+            (Phase::Ready, Input::FewQueries) if self.dispensable(cx) => {
                 self.enter(Phase::Standby, Reason::FewQueries, cx);
             }
             (Phase::Owner, Input::Woken(reason)) => self.wake(reason, cx),
@@ -477,7 +487,9 @@ impl Service {
             Phase::Owner => self.reign(cx),
             Phase::HandingOver(_) => self.timers.arm(Timer::HandOver, cx.now + cx.hand_over()),
             // Somebody else is to own; if nobody does, standby ends.
-            Phase::Standby if self.timers.at(Timer::Silent).is_none() && self.foreign.is_none() => {
+            Phase::Standby
+                if self.owner.is_none() && self.foreign.is_none() && self.config.mode != Mode::Solicited =>
+            {
                 self.timers.arm(Timer::Silent, cx.now + cx.hand_over());
             }
             Phase::Down | Phase::Standby | Phase::Ready | Phase::Adopting | Phase::Drained => {}
@@ -554,6 +566,7 @@ impl Service {
 
     /// The fast path refused a solicitation.
     pub(crate) fn solicited(&mut self, kind: Solicitation, cx: &mut Context<'_>) {
+        self.received(cx.now);
         match kind {
             Solicitation::Multicast | Solicitation::Unicast => {
                 self.step(Input::Woken(Reason::Solicitation), cx);
