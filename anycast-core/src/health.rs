@@ -193,3 +193,92 @@ impl Health {
         checks.chain(process).chain(address).chain(link).chain(hold)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim;
+
+    fn health(rise: u32, fall: u32, process: bool) -> Health {
+        let mut service = sim::config(0).services.remove(0);
+        service.checks = vec![CheckConfig { rise, fall }];
+        service.process = process;
+        Health::new(&service)
+    }
+
+    fn runs(health: &mut Health, results: &[bool]) {
+        for ok in results {
+            assert!(health.check(0, *ok, Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn able_only_with_everything() {
+        let mut health = health(1, 1, true);
+        let all = [
+            Impediment::CheckUnknown(0),
+            Impediment::ProcessUnknown,
+            Impediment::AddressMissing,
+            Impediment::LinkDown,
+        ];
+        assert_eq!(health.impediments(), all);
+        assert!(!health.failed(), "nothing is known yet");
+        runs(&mut health, &[true]);
+        assert_eq!(health.impediments(), all[1..]);
+        health.process(true);
+        assert_eq!(health.impediments(), all[2..]);
+        health.address(true);
+        assert_eq!(health.impediments(), all[3..]);
+        health.link(true);
+        assert!(health.able());
+        health.hold(Hold::Shut);
+        assert_eq!(health.impediments(), [Impediment::HeldShut]);
+        health.hold(Hold::Open);
+        assert!(health.able());
+        for lost in [Health::address, Health::link, Health::process] {
+            let mut health = health.clone();
+            lost(&mut health, false);
+            assert!(!health.able() && health.failed());
+        }
+    }
+
+    #[test]
+    fn rise_applies_at_the_start_and_after_a_failure() {
+        let mut health = health(2, 3, false);
+        runs(&mut health, &[true]);
+        assert_eq!(health.checks()[0].state, CheckState::Unknown);
+        runs(&mut health, &[false, true]);
+        assert_eq!(health.checks()[0].state, CheckState::Unknown, "in a row");
+        runs(&mut health, &[true]);
+        assert_eq!(health.checks()[0].state, CheckState::Up);
+        runs(&mut health, &[false, false, true, false, false]);
+        assert_eq!(health.checks()[0].state, CheckState::Up, "fall 3 in a row");
+        runs(&mut health, &[false]);
+        assert_eq!(health.checks()[0].state, CheckState::Down);
+        runs(&mut health, &[true]);
+        assert_eq!(health.checks()[0].state, CheckState::Down);
+        runs(&mut health, &[true]);
+        assert_eq!(health.checks()[0].state, CheckState::Up);
+    }
+
+    #[test]
+    fn process_exit_needs_no_fall_count() {
+        let mut health = health(1, 10, true);
+        runs(&mut health, &[true]);
+        health.process(true);
+        health.address(true);
+        health.link(true);
+        assert!(health.able());
+        health.process(false);
+        assert_eq!(health.impediments(), [Impediment::ProcessDead]);
+    }
+
+    #[test]
+    fn unwatched_process_and_unknown_check_are_ignored() {
+        let mut health = health(1, 1, false);
+        assert_eq!(health.process_alive(), None);
+        health.process(false);
+        assert!(!health.impediments().contains(&Impediment::ProcessDead));
+        assert!(!health.check(1, true, Duration::ZERO), "there is no check 1");
+    }
+}

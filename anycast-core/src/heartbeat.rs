@@ -391,3 +391,157 @@ const fn state_number(state: State) -> u8 {
 fn state(number: u8) -> Result<State, DecodeError> {
     State::ALL.into_iter().find(|state| state_number(*state) == number).ok_or(DecodeError::State(number))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use std::net::Ipv4Addr;
+
+    fn message() -> Message {
+        Message {
+            farm: "dns".to_owned(),
+            server: ServerId(0x0102_0304_0506_0708),
+            incarnation: 0x1112_1314_1516_1718,
+            sequence: 0x2122_2324_2526_2728,
+            interval: Duration::from_millis(50),
+            leaving: false,
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            services: vec![Report {
+                address: "2001:db8::53".parse().expect("an address"),
+                vlan: 7,
+                state: State::Owner,
+                suspect: false,
+                last: true,
+                epoch: 9,
+                owner: Some(ServerId(0x0102_0304_0506_0708)),
+                successors: vec![ServerId(3)],
+                slice_left: Some(Duration::from_millis(1000)),
+            }],
+        }
+    }
+
+    #[rustfmt::skip]
+    const BYTES: &[u8] = &[
+        0x41, 0x46, 1, 0, 0, 0, 0xc3, 0x50,
+        0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
+        0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28,
+        0, 1, 0, 3, b'd', b'n', b's',
+        0, 2, 0, 6, 2, 0, 0, 0, 0, 1,
+        0, 3, 0, 58,
+        0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x53,
+        0, 0, 0, 7, 3, 2,
+        0, 0, 0, 0, 0, 0, 0, 9,
+        0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
+        0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 3,
+        0, 2, 0, 4, 0, 0, 0x03, 0xe8,
+    ];
+
+    #[test]
+    fn fixed_octets_are_a_fixed_message_both_ways() {
+        assert_eq!(message().encode(), BYTES);
+        assert_eq!(message().encoded_len(), BYTES.len());
+        assert_eq!(Message::decode(BYTES), Ok(message()));
+    }
+
+    #[test]
+    fn any_message_survives_the_wire() {
+        let mut random = Random::new(3);
+        for _ in 0..2_000 {
+            let message = any(&mut random);
+            let datagram = message.encode();
+            assert_eq!(datagram.len(), message.encoded_len());
+            assert_eq!(Message::decode(&datagram), Ok(message));
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_refused_with_its_reason() {
+        let with = |at: usize, value: u8| {
+            let mut bytes = BYTES.to_vec();
+            bytes[at] = value;
+            Message::decode(&bytes)
+        };
+        assert_eq!(Message::decode(&BYTES[..31]), Err(DecodeError::Short(31)));
+        assert_eq!(with(0, 0), Err(DecodeError::Magic(0x0046)));
+        assert_eq!(with(2, 2), Err(DecodeError::Version(2)));
+        assert_eq!(Message::decode(&BYTES[..32]), Err(DecodeError::Farm));
+        assert_eq!(with(33, 2), Err(DecodeError::Farm), "must begin with the farm");
+        assert_eq!(with(36, 0xff), Err(DecodeError::FarmName));
+        assert_eq!(with(40, 1), Err(DecodeError::Farm), "twice");
+        assert_eq!(with(42, 5), Err(DecodeError::Length { kind: 2, length: 5 }));
+        assert_eq!(with(52, 59), Err(DecodeError::Truncated { kind: 3, length: 59, offset: 49 }));
+        assert_eq!(with(73, 5), Err(DecodeError::State(5)));
+        let mut no_server = BYTES.to_vec();
+        no_server[field::SERVER].fill(0);
+        assert_eq!(Message::decode(&no_server), Err(DecodeError::ServerId));
+        let mut no_interval = BYTES.to_vec();
+        no_interval[field::INTERVAL].fill(0);
+        assert_eq!(Message::decode(&no_interval), Err(DecodeError::Interval));
+    }
+
+    #[test]
+    fn unknown_elements_are_skipped_unless_mandatory() {
+        let mut bytes = BYTES.to_vec();
+        bytes.extend_from_slice(&[0, 99, 0, 2, 1, 2]);
+        assert_eq!(Message::decode(&bytes), Ok(message()));
+        let at = bytes.len() - 6;
+        bytes[at] = 0x80;
+        assert_eq!(Message::decode(&bytes), Err(DecodeError::Mandatory(0x8063)));
+    }
+
+    #[test]
+    fn ipv4_addresses_travel_mapped() {
+        let mut sent = message();
+        sent.services[0].address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53));
+        assert_eq!(Message::decode(&sent.encode()), Ok(sent));
+    }
+
+    #[test]
+    fn no_octets_panic_the_decoder() {
+        let mut random = Random::new(5);
+        let mut refused = 0;
+        for _ in 0..50_000 {
+            let mut bytes = any(&mut random).encode();
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len() as u64) as usize;
+                match random.below(3) {
+                    0 => bytes[at] = random.next() as u8,
+                    1 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, random.next() as u8),
+                }
+            }
+            match Message::decode(&bytes) {
+                // What is accepted has a meaning that survives being written again.
+                Ok(message) => assert_eq!(Message::decode(&message.encode()), Ok(message)),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 10_000, "{refused}");
+    }
+
+    fn any(random: &mut Random) -> Message {
+        let service = |random: &mut Random| Report {
+            address: IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | u128::from(random.next()))),
+            vlan: random.below(4096) as u32,
+            state: State::ALL[random.below(5) as usize],
+            suspect: random.chance(0.5),
+            last: random.chance(0.5),
+            epoch: random.next(),
+            owner: random.chance(0.5).then(|| ServerId(random.next().max(1))),
+            successors: (0..random.below(9)).map(|_| ServerId(random.next())).collect(),
+            slice_left: random.chance(0.5).then(|| Duration::from_millis(random.below(100_000))),
+        };
+        Message {
+            farm: "x".repeat(1 + random.below(63) as usize),
+            server: ServerId(random.next().max(1)),
+            incarnation: random.next(),
+            sequence: random.next(),
+            interval: Duration::from_micros(1 + random.below(1 << 31)),
+            leaving: random.chance(0.5),
+            mac: random.chance(0.5).then(|| [2, 0, 0, 0, 0, random.next() as u8]),
+            services: (0..random.below(5)).map(|_| service(random)).collect(),
+        }
+    }
+}
