@@ -32,8 +32,9 @@ const HOP_LIMIT: i32 = 255;
 /// Why a heartbeat was not sent or the socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum HeartbeatError {
-    /// There is no interface of that name; [`Heartbeat::reopen`] when it is back.
-    #[error("interface {interface} does not exist")]
+    /// There is no interface of that name, or it is another one than when the socket was opened; [`Heartbeat::reopen`] when
+    /// it is back.
+    #[error("interface {interface} does not exist, or is a new one of that name")]
     Gone {
         /// The interface's name.
         interface: String,
@@ -217,8 +218,11 @@ impl Heartbeat {
 
     fn failed(&self, operation: &'static str, source: io::Error) -> HeartbeatError {
         let interface = self.interface.clone();
+        // To a socket whose interface is gone the kernel says that there is no route, or no source.
+        if interface_is_gone(&source) || interface_index(&interface).ok() != Some(self.index) {
+            return HeartbeatError::Gone { interface };
+        }
         match source.raw_os_error() {
-            _ if interface_is_gone(&source) => HeartbeatError::Gone { interface },
             Some(libc::EADDRNOTAVAIL | libc::ENETUNREACH) => HeartbeatError::NoSource { interface },
             _ => HeartbeatError::Io { operation, interface, source },
         }
