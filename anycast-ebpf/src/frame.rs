@@ -1,0 +1,151 @@
+//! A frame in the driver's buffer: bounds checks, headers as arrays of fixed length, Ethernet and VLAN tags.
+//!
+//! In a frame that the driver handed over in several buffers only the first is looked at; what is not there is not seen, and
+//! what is not seen passes.
+
+use anycast_common::packet::{MAC_LENGTH, be16, ethernet, ne16, ne32, octets, vlan};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+};
+
+/// A frame, parsed up to the header behind Ethernet and VLAN tags.
+pub struct Frame {
+    ctx: *mut xdp_md,
+    data: usize,
+    end: usize,
+    /// EtherType behind the tags.
+    pub ether_type: u16,
+    /// Offset of the network header.
+    pub network: usize,
+    /// VLAN of the tags, as `abi::vlan_key`.
+    pub vlan: u32,
+}
+
+impl Frame {
+    /// The frame of `ctx`; `None` if it ends before its network header.
+    #[inline(always)]
+    pub fn parse(ctx: *mut xdp_md) -> Option<Self> {
+        let mut frame = Self::bare(ctx);
+        frame.ether_type = be16(frame.view::<{ ethernet::LENGTH }>(0)?, ethernet::ETHER_TYPE);
+        frame.network = ethernet::LENGTH;
+        // Not a loop: each number of tags is a case of its own for the verifier, with all offsets known.
+        if is_tag(frame.ether_type) {
+            frame.untag()?;
+            if is_tag(frame.ether_type) {
+                frame.untag()?;
+            }
+        }
+        Some(frame)
+    }
+
+    #[inline(always)]
+    fn bare(ctx: *mut xdp_md) -> Self {
+        // SAFETY: the kernel passes a valid context, and nothing else has a reference to it.
+        let (data, end) = unsafe { ((*ctx).data as usize, (*ctx).data_end as usize) };
+        Self { ctx, data, end, ether_type: 0, network: 0, vlan: 0 }
+    }
+
+    #[inline(always)]
+    fn untag(&mut self) -> Option<()> {
+        let tag = *self.view::<{ vlan::LENGTH }>(self.network)?;
+        let identifier = u32::from(be16(&tag, vlan::CONTROL) & vlan::IDENTIFIER_MASK);
+        // As `abi::vlan_key`: a priority tag adds nothing.
+        if identifier != 0 {
+            self.vlan = self.vlan << 12 | identifier;
+        }
+        self.ether_type = be16(&tag, vlan::ETHER_TYPE);
+        self.network += vlan::LENGTH;
+        Some(())
+    }
+
+    /// `N` octets from offset `at` on, if they are there.
+    #[inline(always)]
+    pub fn view<const N: usize>(&self, at: usize) -> Option<&[u8; N]> {
+        let start = self.data + at;
+        if start + N > self.end {
+            return None;
+        }
+        // SAFETY: `start..start + N` lies between the frame's first octet and its end, checked just now in the form in which
+        // the verifier checks it again; octets have no alignment and no invalid values. The borrow of `self` ends before
+        // `resize` moves the end.
+        Some(unsafe { &*(start as *const [u8; N]) })
+    }
+
+    /// As [`Frame::view`], to be written to.
+    #[inline(always)]
+    pub fn view_mut<const N: usize>(&mut self, at: usize) -> Option<&mut [u8; N]> {
+        let start = self.data + at;
+        if start + N > self.end {
+            return None;
+        }
+        // SAFETY: as in `view`, and the exclusive borrow of `self` makes this the only reference into the frame.
+        Some(unsafe { &mut *(start as *mut [u8; N]) })
+    }
+
+    /// Destination and source MAC address.
+    #[inline(always)]
+    pub fn addresses(&self) -> Option<([u8; MAC_LENGTH], [u8; MAC_LENGTH])> {
+        let header = self.view::<{ ethernet::LENGTH }>(0)?;
+        Some((octets(header, ethernet::DESTINATION), octets(header, ethernet::SOURCE)))
+    }
+
+    /// Is the frame addressed to `mac`?
+    #[inline(always)]
+    pub fn is_to(&self, mac: &[u8; MAC_LENGTH]) -> bool {
+        self.view::<{ ethernet::LENGTH }>(0)
+            .is_some_and(|header| same_mac(&octets(header, ethernet::DESTINATION), mac))
+    }
+
+    /// Octets of the first buffer.
+    #[inline(always)]
+    pub fn linear_length(&self) -> usize {
+        self.end - self.data
+    }
+
+    /// Octets of the frame. `network_length` is what the IP header says: only if that does not fit into the first buffer can
+    /// there be more of it, and only then is the kernel asked.
+    #[inline(always)]
+    pub fn length(&self, network_length: usize) -> u64 {
+        if self.network + network_length <= self.linear_length() {
+            self.linear_length() as u64
+        } else {
+            // SAFETY: the context is the one that the kernel passed.
+            unsafe { bpf_xdp_get_buff_len(self.ctx) }
+        }
+    }
+
+    /// Makes the frame `length` octets long by its tail. `None` if the driver has no room; the frame is then as it was.
+    ///
+    /// Takes the frame, for all pointers into it are stale afterwards.
+    #[inline(always)]
+    pub fn resize(self, length: usize) -> Option<Self> {
+        let by = length as i32 - self.linear_length() as i32;
+        if by == 0 {
+            return Some(self);
+        }
+        // SAFETY: the context is the one that the kernel passed.
+        if unsafe { bpf_xdp_adjust_tail(self.ctx, by) } != 0 {
+            return None;
+        }
+        let Self { ctx, data: _, end: _, ether_type, network, vlan } = self;
+        Some(Self { ether_type, network, vlan, ..Self::bare(ctx) })
+    }
+}
+
+#[inline(always)]
+fn is_tag(ether_type: u16) -> bool {
+    ether_type == vlan::CUSTOMER || ether_type == vlan::SERVICE
+}
+
+/// Are two MAC addresses the same? Two comparisons of words instead of a call of `memcmp`.
+#[inline(always)]
+pub fn same_mac(a: &[u8; MAC_LENGTH], b: &[u8; MAC_LENGTH]) -> bool {
+    ne32(a, 0) == ne32(b, 0) && ne16(a, 4) == ne16(b, 4)
+}
+
+/// Are two addresses the same? Without a branch for each word.
+#[inline(always)]
+pub fn same_address(a: [u32; 4], b: [u32; 4]) -> bool {
+    (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) == 0
+}

@@ -1,0 +1,44 @@
+//! The maps, named and laid out as `anycast_common::abi` says. BTF-typed, so that `bpftool map dump` prints field names.
+
+use anycast_common::abi::{
+    Counters, DROPS as REASONS, Event, Gate, Limits, Meta, RING_BYTES, SERVICES_ENTRIES, SERVICES_MAX,
+    Service,
+};
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+
+/// User space maps these arrays into its memory: renewing a lease and switching the table is one store, no system call.
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+#[btf_map]
+pub static META: Array<Meta, 1, MMAPABLE> = Array::new();
+
+/// An array addressed by a hash that user space keeps free of collisions, instead of a hash map: the verifier turns the
+/// look-up into a bounds check and an addition, which is a quarter of a hash map's cost.
+#[btf_map]
+pub static SERVICES: Array<Service, { SERVICES_ENTRIES as usize }> = Array::new();
+
+#[btf_map]
+pub static GATES: Array<Gate, SERVICES_MAX, MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static COUNTERS: PerCpuArray<Counters, SERVICES_MAX> = PerCpuArray::new();
+
+#[btf_map]
+pub static DROPS: PerCpuArray<u64, REASONS> = PerCpuArray::new();
+
+#[btf_map]
+pub static LIMITS: PerCpuArray<Limits, SERVICES_MAX> = PerCpuArray::new();
+
+#[btf_map]
+pub static SOLICITED: RingBuf<Event, { RING_BYTES as usize }> = RingBuf::new();
+
+#[btf_map]
+pub static PEERS: RingBuf<Event, { RING_BYTES as usize }> = RingBuf::new();
+
+/// When this CPU last wrote to the log, nanoseconds.
+#[btf_map]
+pub static LOGGED: PerCpuArray<u64, 1> = PerCpuArray::new();

@@ -1,0 +1,72 @@
+//! Which service a frame is for, and whether the gate is open.
+
+use anycast_common::abi::{self, Drop, HOLD_OPEN, HOLD_SHUT, Meta, Service};
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+
+use crate::{
+    frame::same_address,
+    maps::{GATES, META, SERVICES},
+};
+
+/// What the program must know before it can look up a service.
+#[inline(always)]
+pub fn meta() -> Option<&'static Meta> {
+    META.get(0)
+}
+
+/// The service of `address`, an IPv4 address mapped into IPv6, on `vlan`.
+#[inline(always)]
+pub fn find(meta: &Meta, address: [u32; 4], vlan: u32) -> Option<&'static Service> {
+    // SAFETY: a reference can be read. Volatile because user space stores a new value at any time: seed and half must come
+    // from the same load.
+    let table = unsafe { core::ptr::from_ref(&meta.table).read_volatile() };
+    let seed = table as u32;
+    let first = (table >> 32) as u32;
+    let service = SERVICES.get(first.wrapping_add(abi::slot(seed, address, vlan)))?;
+    let same = same_address(service.address, address) && service.vlan == vlan;
+    same.then_some(service)
+}
+
+/// Does the service have `port`, in network byte order? No service has port 0, which fills unused places.
+#[inline(always)]
+pub fn has_port(service: &Service, port: u16) -> bool {
+    let [a, b, c, d] = service.ports;
+    port != 0 && (a == port || b == port || c == port || d == port)
+}
+
+/// May a UDP packet or SYN to `port`, in host byte order, be for any service?
+#[inline(always)]
+pub fn may_have_port(meta: &Meta, port: u16) -> bool {
+    meta.port_filter >> (port % 64) & 1 != 0
+}
+
+/// Asks the gate of service `index`: `Err` says why it is not open. `None` if there is no such gate.
+#[inline(always)]
+pub fn gate(index: u32) -> Option<Result<(), Drop>> {
+    let gate = GATES.get_ptr(index)?;
+    // SAFETY: the pointer is to a map value; volatile because user space stores to it at any time.
+    let (open_until, hold) = unsafe {
+        ((&raw const (*gate).open_until_ns).read_volatile(), (&raw const (*gate).hold).read_volatile())
+    };
+    if hold == HOLD_SHUT {
+        return Some(Err(Drop::GateHeld));
+    }
+    if hold == HOLD_OPEN {
+        return Some(Ok(()));
+    }
+    if open_until == 0 {
+        return Some(Err(Drop::GateShut));
+    }
+    if open_until <= now() {
+        return Some(Err(Drop::LeaseStale));
+    }
+    Some(Ok(()))
+}
+
+/// `CLOCK_MONOTONIC_COARSE` in nanoseconds, which is `CLOCK_MONOTONIC` as of the last tick: a lease may be honoured for one
+/// tick (1 to 10 ms) more. The exact clock costs as much as the rest of the answer.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no requirements.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
