@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Functions return `None` for "this frame is the kernel's", so that `?` on any bounds check or look-up passes the frame.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod arp;

@@ -1,0 +1,279 @@
+//! The maps of one interface: opened from a loaded object or from their pins, read, and written as the program expects.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+    sync::atomic::Ordering,
+};
+
+use anycast_common::{
+    abi::{self, ABI_VERSION, Counters, DROPS, Gate, Limits, Meta, SERVICES_MAX, SLOTS},
+    packet::MAC_LENGTH,
+};
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
+};
+
+use super::{
+    Error, Service,
+    sys::{Mapping, wait_for_running_programs},
+    table::{Key, Table},
+};
+
+/// The maps that are pinned, by name.
+pub(super) const NAMES: [&str; 8] =
+    ["META", "SERVICES", "GATES", "COUNTERS", "DROPS", "LIMITS", "SOLICITED", "PEERS"];
+
+/// Everything but the rings.
+pub(super) struct Maps {
+    services: Array<MapData, abi::Service>,
+    counters: PerCpuArray<MapData, Counters>,
+    drops: PerCpuArray<MapData, u64>,
+    limits: PerCpuArray<MapData, Limits>,
+    meta: Mapping,
+    gates: Mapping,
+    /// The active table's services; the same as in the active half of `services`.
+    active: Vec<abi::Service>,
+    cpus: usize,
+}
+
+const META_ABI_VERSION: usize = std::mem::offset_of!(Meta, abi_version);
+const META_IFINDEX: usize = std::mem::offset_of!(Meta, ifindex);
+const META_TABLE: usize = std::mem::offset_of!(Meta, table);
+const META_PORT_FILTER: usize = std::mem::offset_of!(Meta, port_filter);
+const META_MAC: usize = std::mem::offset_of!(Meta, mac);
+
+fn gate_lease(index: u32) -> usize {
+    index as usize * size_of::<Gate>() + std::mem::offset_of!(Gate, open_until_ns)
+}
+
+fn gate_hold(index: u32) -> usize {
+    index as usize * size_of::<Gate>() + std::mem::offset_of!(Gate, hold)
+}
+
+impl Maps {
+    /// Takes the maps out of an object that has just been loaded. They may be pinned ones that were in use before.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        Self::open(|name| {
+            ebpf.take_map(name)
+                .ok_or_else(|| Error::map("find", name, "the embedded program has no such map"))
+        })
+    }
+
+    /// Opens the maps pinned in `directory`.
+    pub fn from_pins(directory: &Path) -> Result<Self, Error> {
+        Self::open(|name| {
+            let data =
+                MapData::from_pin(directory.join(name)).map_err(|error| Error::map("open", name, error))?;
+            Map::from_map_data(data).map_err(|error| Error::map("open", name, error))
+        })
+    }
+
+    fn open(mut map: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
+        fn typed<T: TryFrom<Map>>(map: Map, name: &'static str) -> Result<T, Error>
+        where
+            T::Error: ToString,
+        {
+            T::try_from(map).map_err(|error| Error::map("open", name, error))
+        }
+        let mapping = |map: &Map, name, entries, size| {
+            let Map::Array(data) = map else { return Err(Error::map("open", name, "is not an array")) };
+            Mapping::new(data.fd().as_fd(), entries, size).map_err(|error| Error::map("mmap", name, error))
+        };
+        let mut maps = Self {
+            meta: mapping(&map("META")?, "META", 1, size_of::<Meta>())?,
+            gates: mapping(&map("GATES")?, "GATES", SERVICES_MAX, size_of::<Gate>())?,
+            services: typed(map("SERVICES")?, "SERVICES")?,
+            counters: typed(map("COUNTERS")?, "COUNTERS")?,
+            drops: typed(map("DROPS")?, "DROPS")?,
+            limits: typed(map("LIMITS")?, "LIMITS")?,
+            active: Vec::new(),
+            cpus: nr_cpus().map_err(|(path, error)| Error::io("read", path, error))?,
+        };
+        maps.active = maps.read_active()?;
+        Ok(maps)
+    }
+
+    /// Makes new maps ready: a zero-filled slot would be service 0 at the address `::`.
+    pub fn initialise(&mut self, ifindex: u32) -> Result<(), Error> {
+        for slot in 0..2 * SLOTS {
+            self.store(slot, &abi::Service::EMPTY)?;
+        }
+        self.meta.cell_u32(META_ABI_VERSION).store(ABI_VERSION, Ordering::Release);
+        self.set_ifindex(ifindex);
+        Ok(())
+    }
+
+    pub fn set_ifindex(&self, ifindex: u32) {
+        self.meta.cell_u32(META_IFINDEX).store(ifindex, Ordering::Release);
+    }
+
+    /// The services now in the maps.
+    pub fn active(&self) -> &[abi::Service] {
+        &self.active
+    }
+
+    fn read_active(&self) -> Result<Vec<abi::Service>, Error> {
+        let first = (self.meta.cell_u64(META_TABLE).load(Ordering::Acquire) >> 32) as u32;
+        let mut active = Vec::new();
+        for slot in first..first + SLOTS {
+            let service =
+                self.services.get(&slot, 0).map_err(|error| Error::map("read", "SERVICES", error))?;
+            if service.index != abi::NO_SERVICE && service.address != [0; 4] {
+                active.push(service);
+            }
+        }
+        Ok(active)
+    }
+
+    fn store(&mut self, slot: u32, service: &abi::Service) -> Result<(), Error> {
+        self.services.set(slot, service, 0).map_err(|error| Error::map("write", "SERVICES", error))
+    }
+
+    /// Replaces the services; see [`super::Datapath::set_services`].
+    pub fn set_services(&mut self, mac: [u8; MAC_LENGTH], services: &[Service]) -> Result<Vec<u32>, Error> {
+        let known = |wanted: &Key| {
+            let same = |service: &&abi::Service| (service.address, service.vlan) == *wanted;
+            self.active.iter().find(same).map(|service| service.index)
+        };
+        let table = Table::new(mac, services, known)?;
+        let is_active = |index: u32| self.active.iter().any(|service| service.index == index);
+        let fresh: Vec<u32> = table
+            .entries
+            .iter()
+            .map(|(_, service)| service.index)
+            .filter(|index| !is_active(*index))
+            .collect();
+        for index in fresh {
+            self.reset(index)?;
+        }
+        let first = (self.meta.cell_u64(META_TABLE).load(Ordering::Acquire) >> 32) as u32;
+        let idle = if first == 0 { SLOTS } else { 0 };
+        for slot in 0..SLOTS {
+            let value = table.entries.iter().find(|(place, _)| *place == slot);
+            self.store(idle + slot, value.map_or(&abi::Service::EMPTY, |(_, service)| service))?;
+        }
+        // In between the program must know the ports of both tables.
+        let filter = self.meta.cell_u64(META_PORT_FILTER);
+        filter.fetch_or(table.port_filter, Ordering::AcqRel);
+        self.set_mac(mac);
+        self.meta
+            .cell_u64(META_TABLE)
+            .store(u64::from(table.seed) | u64::from(idle) << 32, Ordering::Release);
+        filter.store(table.port_filter, Ordering::Release);
+        // After this nobody reads the other half, nor counts for a service that is gone: both may be used again.
+        if wait_for_running_programs().is_err() {
+            // No such call on this kernel. A program run takes less than a microsecond.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let active: Vec<abi::Service> = table.entries.iter().map(|(_, service)| *service).collect();
+        for gone in &self.active {
+            if active.iter().all(|service| service.index != gone.index) {
+                self.set_lease(gone.index, 0);
+            }
+        }
+        self.active = active;
+        Ok(self.active.iter().map(|service| service.index).collect())
+    }
+
+    fn set_mac(&self, mac: [u8; MAC_LENGTH]) {
+        let [a, b, c, d, e, f] = mac;
+        self.meta.cell_u32(META_MAC).store(u32::from_ne_bytes([a, b, c, d]), Ordering::Release);
+        self.meta.cell_u32(META_MAC + 4).store(u32::from_ne_bytes([e, f, 0, 0]), Ordering::Release);
+    }
+
+    /// Makes an index as good as new.
+    fn reset(&mut self, index: u32) -> Result<(), Error> {
+        self.set_lease(index, 0);
+        self.set_hold(index, abi::HOLD_AUTOMATIC);
+        let counters = vec![Counters::default(); self.cpus];
+        let values =
+            PerCpuValues::try_from(counters).map_err(|error| Error::map("write", "COUNTERS", error))?;
+        self.counters.set(index, values, 0).map_err(|error| Error::map("write", "COUNTERS", error))?;
+        let limits = vec![Limits::default(); self.cpus];
+        let values = PerCpuValues::try_from(limits).map_err(|error| Error::map("write", "LIMITS", error))?;
+        self.limits.set(index, values, 0).map_err(|error| Error::map("write", "LIMITS", error))
+    }
+
+    pub fn set_lease(&self, index: u32, open_until_ns: u64) {
+        if (index as usize) < SERVICES_MAX {
+            self.gates.cell_u64(gate_lease(index)).store(open_until_ns, Ordering::Release);
+        }
+    }
+
+    pub fn set_hold(&self, index: u32, hold: u32) {
+        if (index as usize) < SERVICES_MAX {
+            self.gates.cell_u32(gate_hold(index)).store(hold, Ordering::Release);
+        }
+    }
+
+    pub fn gate(&self, index: u32) -> Gate {
+        if index as usize >= SERVICES_MAX {
+            return Gate::default();
+        }
+        Gate {
+            open_until_ns: self.gates.cell_u64(gate_lease(index)).load(Ordering::Acquire),
+            hold: self.gates.cell_u32(gate_hold(index)).load(Ordering::Acquire),
+            pad: 0,
+        }
+    }
+
+    /// The sum over all CPUs.
+    pub fn counters(&self, index: u32) -> Result<Counters, Error> {
+        let values = self.counters.get(&index, 0).map_err(|error| Error::map("read", "COUNTERS", error))?;
+        Ok(values.iter().fold(Counters::default(), add))
+    }
+
+    /// The sum over all CPUs.
+    pub fn drops(&self) -> Result<[u64; DROPS], Error> {
+        let mut drops = [0; DROPS];
+        for (reason, sum) in (0..).zip(&mut drops) {
+            let values = self.drops.get(&reason, 0).map_err(|error| Error::map("read", "DROPS", error))?;
+            *sum = values.iter().sum();
+        }
+        Ok(drops)
+    }
+}
+
+fn add(sum: Counters, of: &Counters) -> Counters {
+    Counters {
+        solicitations_multicast: sum.solicitations_multicast + of.solicitations_multicast,
+        solicitations_unicast: sum.solicitations_unicast + of.solicitations_unicast,
+        solicitations_dad: sum.solicitations_dad + of.solicitations_dad,
+        answered: sum.answered + of.answered,
+        refused_shut: sum.refused_shut + of.refused_shut,
+        refused_stale: sum.refused_stale + of.refused_stale,
+        refused_held: sum.refused_held + of.refused_held,
+        advertisements: sum.advertisements + of.advertisements,
+        queries: sum.queries + of.queries,
+        responses: sum.responses + of.responses,
+        tcp_syns: sum.tcp_syns + of.tcp_syns,
+        bytes: sum.bytes + of.bytes,
+        malformed: sum.malformed + of.malformed,
+        fragments: sum.fragments + of.fragments,
+    }
+}
+
+/// The version that maps pinned in `directory` say they have; 0 if they are not of this program at all.
+pub(super) fn pinned_abi_version(directory: &Path) -> Result<u32, Error> {
+    let path = directory.join("META");
+    let data = MapData::from_pin(&path).map_err(|error| Error::map("open", "META", error))?;
+    let info = data.info().map_err(|error| Error::map("read", "META", error))?;
+    // Smaller values end before the version; the kernel's answer must fit into the buffer.
+    if info.key_size() != 4 || info.value_size() as usize != size_of::<Meta>() {
+        return Ok(0);
+    }
+    let map = Map::from_map_data(data).map_err(|error| Error::map("open", "META", error))?;
+    let Ok(meta) = Array::<MapData, Meta>::try_from(map) else { return Ok(0) };
+    meta.get(&0, 0).map(|meta| meta.abi_version).map_err(|error| Error::map("read", "META", error))
+}
+
+/// The descriptor of any map of an object.
+pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+    match map {
+        Map::Array(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => Some(data.fd().as_fd()),
+        _ => None,
+    }
+}
