@@ -195,9 +195,9 @@ impl Link {
         self.peers.retain(|_, peer| now < peer.deadline().max(peer.heard + FORGET));
     }
 
-    /// Is there anybody but `except` who was alive until `margin` ago, and so should have been heard?
-    pub(crate) fn expected(&self, now: Time, except: ServerId, margin: Duration) -> bool {
-        self.peers.iter().any(|(server, peer)| *server != except && now < peer.deadline() + margin)
+    /// Is there anybody but `except` who should be heard?
+    pub(crate) fn expects(&self, now: Time, except: ServerId) -> bool {
+        self.live(now).any(|(server, _)| server != except)
     }
 
     pub(crate) fn peer(&self, server: ServerId) -> Option<&Peer> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::Time;
 use crate::config::{Config, ConfigError, LinkId, ServiceId};
-use crate::event::{Action, Alarm, Command, CommandError, Event};
+use crate::event::{Action, Alarm, Command, CommandError, Event, State};
 use crate::heartbeat::{DATAGRAM_MAX, Message};
 use crate::random::Random;
 use crate::status::Status;
@@ -127,6 +127,16 @@ impl Machine {
         }
     }
 
+    /// State of one service: what [`status`](Self::status) says, without the rest.
+    pub fn state(&self, service: ServiceId) -> Option<State> {
+        self.services.get(service.index()).map(Service::state)
+    }
+
+    /// Was a stop asked for?
+    pub fn stopping(&self) -> bool {
+        self.stage != Stage::Running
+    }
+
     /// A picture of everything.
     pub fn status(&self, now: Time) -> Status {
         let services =
@@ -136,7 +146,7 @@ impl Machine {
             services: services.map(|(service, link)| service.status(now, link)).collect(),
             links: self.links.iter().map(|link| link.status(now)).collect(),
             deadline: self.deadline(),
-            stopping: self.stage != Stage::Running,
+            stopping: self.stopping(),
         }
     }
 

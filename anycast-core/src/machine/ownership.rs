@@ -180,7 +180,7 @@ impl Service {
         if let (Some(silence), Reason::OwnerSilent(owner), false) = (self.silence, &reason, self.deaf) {
             // Heard when the owner had already missed a heartbeat: before, both may have gone unheard together.
             let heard = cx.link.heard.is_some_and(|heard| heard >= silence + cx.dead_interval() * 2 / 3);
-            if !heard && cx.link.expected(cx.now, *owner, DEAF) {
+            if !heard && cx.link.expects(cx.now, *owner) {
                 let receives = self.received.is_some_and(|received| received > silence);
                 self.deaf = true;
                 self.suspect = false;

@@ -328,7 +328,11 @@ impl Sim {
 
     /// State of a server's service; Down if its daemon is.
     pub fn state(&self, server: usize) -> State {
-        self.status(server).map_or(State::Down, |status| status.services[0].state)
+        self.servers[server]
+            .machine
+            .as_ref()
+            .and_then(|machine| machine.state(SERVICE))
+            .unwrap_or(State::Down)
     }
 
     /// Status of a server, if its daemon runs.
@@ -505,7 +509,7 @@ impl Sim {
     /// Tells the watch whether this server is one that could serve.
     fn watch_able(&mut self, server: usize) {
         let state = &self.servers[server];
-        let stopping = || state.machine.as_ref().is_some_and(|machine| machine.status(self.now).stopping);
+        let stopping = || state.machine.as_ref().is_some_and(|machine| machine.stopping());
         let drained = state.config.services[0].restored.drained;
         let able = state.process
             && state.machine.is_some()
