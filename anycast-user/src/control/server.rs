@@ -100,7 +100,7 @@ impl Server {
         Ok(Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) })
     }
 
-    /// Serves clients until the controller drops its end of `requests`. Cancel-safe: dropping it ends all connections.
+    /// Serves clients until the controller drops its end of `requests`, and then those that are connected to their end. Cancel-safe: dropping it ends all connections.
     pub async fn run(&self, requests: mpsc::Sender<Request>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = tokio::task::JoinSet::new();
@@ -108,7 +108,7 @@ impl Server {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 Some(_) = connections.join_next() => continue,
-                () = requests.closed() => return,
+                () = requests.closed() => break,
             };
             let stream = match accepted {
                 Ok((stream, _)) => stream,
@@ -132,6 +132,8 @@ impl Server {
                 Err(_) => refuse(&stream),
             }
         }
+        // Requests are answered or refused by now; what is left is writing it to the clients.
+        while connections.join_next().await.is_some() {}
     }
 }
 
