@@ -1,5 +1,6 @@
 //! The lab: network namespaces, routers, servers and clients; and the independent reference of the fast path.
 
+pub mod bench;
 pub mod cases;
 pub mod demo;
 pub mod frames;

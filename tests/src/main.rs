@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anycast_tests::bench;
 use anycast_tests::demo::{self, Outcome};
 use anycast_tests::lab::responder;
 use clap::{Parser, Subcommand};
@@ -23,6 +24,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    /// Measures and compares: see docs/performance.md.
+    Bench(bench::Options),
     /// The lab's DNS service, which tells the name of its server; runs until it is killed.
     #[command(hide = true)]
     DnsResponder {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
             // What a shell reports of a process that SIGINT ended.
             Outcome::Interrupted => ExitCode::from(130),
         }),
+        Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Command::DnsResponder { name, port } => responder::serve(&name, port).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
