@@ -329,8 +329,6 @@ pub enum Reason {
     Solicitation,
     /// This process stood still for longer than its lease; peers may have taken over.
     Stalled,
-    /// No peer hears this owner.
-    Unheard,
     /// A gate left open by the last controller was adopted.
     Adopted,
     /// The adopted gate's lease ran out before the service was able.
@@ -358,7 +356,6 @@ impl fmt::Display for Reason {
             Self::Queries => f.write_str("queries arrive"),
             Self::Solicitation => f.write_str("solicitation"),
             Self::Stalled => f.write_str("this process stood still longer than its lease"),
-            Self::Unheard => f.write_str("no peer hears this owner"),
             Self::Adopted => f.write_str("open gate adopted"),
             Self::AdoptionEnded => f.write_str("adopted lease ran out before the service was able"),
             Self::NobodyTookOver => f.write_str("handed over, nobody took over"),
