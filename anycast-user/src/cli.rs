@@ -165,7 +165,9 @@ Refuses while a daemon runs: stop it instead.")]
     },
 
     /// Print the completions of a shell
-    #[command(after_help = "Example:\n  anycast completions bash > /usr/share/bash-completion/completions/anycast")]
+    #[command(
+        after_help = "Example:\n  anycast completions bash > /usr/share/bash-completion/completions/anycast"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -266,7 +268,9 @@ mod tests {
             let base = ["anycast", "load", "--interface", "eth0", "--address", "2001:db8::53"];
             Cli::try_parse_from(base.iter().chain(more))
         };
-        let Ok(Cli { command: Command::Load(options), .. }) = load(&["--address", "192.0.2.53", "--port", "853"]) else {
+        let Ok(Cli { command: Command::Load(options), .. }) =
+            load(&["--address", "192.0.2.53", "--port", "853"])
+        else {
             panic!("refused");
         };
         assert_eq!(options.address.len(), 2);

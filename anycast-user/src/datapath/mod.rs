@@ -9,6 +9,7 @@ mod interface;
 mod maps;
 mod object;
 mod pins;
+mod preflight;
 mod sys;
 mod table;
 
@@ -27,6 +28,7 @@ use anycast_common::{
 use aya::{Ebpf, programs::ProgramInfo};
 
 pub use self::error::{Error, ServiceFault};
+pub use self::preflight::preflight;
 use self::{
     events::Rings,
     interface::Attached,

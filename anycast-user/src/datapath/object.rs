@@ -17,12 +17,12 @@ const LOG_ALL: u8 = u8::MAX;
 const LOG_NOTHING: u8 = 0;
 
 #[cfg(embedded_object)]
-fn embedded() -> Result<&'static [u8], Error> {
+pub(super) fn embedded() -> Result<&'static [u8], Error> {
     Ok(aya::include_bytes_aligned!(env!("ANYCAST_FAST_PATH")))
 }
 
 #[cfg(not(embedded_object))]
-fn embedded() -> Result<&'static [u8], Error> {
+pub(super) fn embedded() -> Result<&'static [u8], Error> {
     Err(Error::NotEmbedded)
 }
 

@@ -453,7 +453,7 @@ mod tests {
         }
         // Without a controller it says so, and it ends with the controller.
         drop(controller);
-        tokio::time::timeout(Duration::from_secs(5), endpoint.run(requests)).await.unwrap();
+        timeout(Duration::from_secs(5), endpoint.run(requests)).await.unwrap();
     }
 
     #[tokio::test]
