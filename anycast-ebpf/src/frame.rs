@@ -83,6 +83,12 @@ impl Frame {
         Some(unsafe { &mut *(start as *mut [u8; N]) })
     }
 
+    /// Where offset `at` of the frame and its end are in memory. Not more than that: who reads between them checks the bounds.
+    #[inline(always)]
+    pub fn bounds(&self, at: usize) -> (usize, usize) {
+        (self.data + at, self.end)
+    }
+
     /// Destination and source MAC address.
     #[inline(always)]
     pub fn addresses(&self) -> Option<([u8; MAC_LENGTH], [u8; MAC_LENGTH])> {

@@ -68,7 +68,7 @@ fn judge_solicitation(frame: Frame, length: usize) -> Option<Verdict> {
         if !to_solicited_node {
             return Some(Verdict::Drop(Drop::NsDadDestination));
         }
-        if option.source.is_some() {
+        if option.source {
             return Some(Verdict::Drop(Drop::NsDadOption));
         }
         Kind::Dad
@@ -132,23 +132,13 @@ fn judge_advertisement(frame: &Frame, length: usize) -> Option<Verdict> {
     Some(Verdict::Drop(Drop::PeerAdvertisement))
 }
 
-/// Link-layer addresses of the options, each the first of its kind.
+/// Link-layer addresses of the options.
 #[derive(Clone, Copy, Default)]
 struct LinkLayer {
-    source: Option<[u8; MAC_LENGTH]>,
+    /// Is there a source link-layer address?
+    source: bool,
+    /// The first target link-layer address.
     target: Option<[u8; MAC_LENGTH]>,
-}
-
-impl LinkLayer {
-    #[inline(always)]
-    fn note(&mut self, unit: &[u8; ndp::OPTION_UNIT]) {
-        let mac = Some(octets(unit, ndp::OPTION_ADDRESS));
-        match octet(unit, ndp::OPTION_TYPE) {
-            ndp::SOURCE_LINK_LAYER if self.source.is_none() => self.source = mac,
-            ndp::TARGET_LINK_LAYER if self.target.is_none() => self.target = mac,
-            _ => (),
-        }
-    }
 }
 
 /// The checks that RFC 4861 7.1.1 and 7.1.2 have in common, with the reason as for an NS. `None` if the packet is not whole
@@ -173,15 +163,31 @@ fn check(
     if length == ndp::LENGTH_WITH_OPTION {
         let option = frame.view::<{ ndp::OPTION_UNIT }>(at + ndp::LENGTH)?;
         sum += sum_fixed(icmp) + sum_unit(option);
-        link_layer.note(option);
+        match octet(option, ndp::OPTION_TYPE) {
+            ndp::SOURCE_LINK_LAYER => link_layer.source = true,
+            ndp::TARGET_LINK_LAYER => link_layer.target = Some(octets(option, ndp::OPTION_ADDRESS)),
+            _ => (),
+        }
         options_fit = octet(option, ndp::OPTION_LENGTH) == 1;
     } else if length == ndp::LENGTH {
         sum += sum_fixed(icmp);
         options_fit = true;
     } else {
-        let (rest, fit) = walk(frame, at, length, &mut link_layer)?;
-        sum += rest;
-        options_fit = fit;
+        if length > UNITS_MAX * ndp::OPTION_UNIT {
+            return None;
+        }
+        let (start, end) = frame.bounds(at);
+        let mut target = [0; MAC_LENGTH];
+        let found = walk(start, end, opaque(length), &mut target);
+        if found & WALKED == 0 {
+            return None;
+        }
+        sum += found & WALKED_SUM;
+        link_layer.source = found & WALKED_SOURCE != 0;
+        if found & WALKED_TARGET != 0 {
+            link_layer.target = Some(target);
+        }
+        options_fit = found & WALKED_FIT != 0;
     }
     let reason = if octet(header, ipv6::HOP_LIMIT) != ndp::HOP_LIMIT {
         Drop::NsHopLimit
@@ -214,55 +220,104 @@ fn sum_fixed(icmp: &[u8; ndp::LENGTH]) -> u64 {
         + u64::from(ne32(icmp, 20))
 }
 
-/// Sums a packet of any length and walks its options in one go: the fixed part is three units long, so that each option
-/// begins with a unit. Gives the sum, and whether the options end with the packet.
+/// Result of [`walk`]: the sum, folded.
+const WALKED_SUM: u64 = 0xffff;
+/// Result of [`walk`]: the whole packet was there.
+const WALKED: u64 = 1 << 16;
+/// Result of [`walk`]: the options end with the packet.
+const WALKED_FIT: u64 = 1 << 17;
+/// Result of [`walk`]: there is a source link-layer address option.
+const WALKED_SOURCE: u64 = 1 << 18;
+/// Result of [`walk`]: there is a target link-layer address option.
+const WALKED_TARGET: u64 = 1 << 19;
+
+/// Sums a packet of `length` octets from `start` on and walks its options in one go: the fixed part is three units long, so
+/// that each option begins with a unit. Gives `WALKED_` bits, or 0 if the packet is not whole before `end`, and the first target
+/// link-layer address.
+///
+/// A function of its own, and its result a single word of few shapes: the verifier walks the loop once for each number of
+/// units, and would walk the whole rest of the program for each if it could tell them apart afterwards.
 ///
 /// Not `bpf_csum_diff`: the verifier wants the most that the length can be to lie within the frame.
-#[inline(always)]
-fn walk(frame: &Frame, at: usize, length: usize, link_layer: &mut LinkLayer) -> Option<(u64, bool)> {
-    if length >= UNITS_MAX * ndp::OPTION_UNIT {
-        return None;
-    }
-    let mut sum = 0;
+#[inline(never)]
+fn walk(start: usize, end: usize, length: usize, target: &mut [u8; MAC_LENGTH]) -> u64 {
+    const UNIT: usize = ndp::OPTION_UNIT;
+    // The eight octets that end with the packet; or, if the packet is shorter, the eight that begin with it, which are there
+    // because the fixed part is.
+    let first = opaque(length.saturating_sub(UNIT));
+    let Some(window) = within::<UNIT>(start + first, end) else { return 0 };
+    let window = u64::from_le_bytes(*window);
+    let key = opaque(window as usize);
+    let mut sum = sum_rest(window, length);
+    let mut found = WALKED;
     let mut next_option = ndp::LENGTH;
     let mut done = 0;
     while done < UNITS_MAX * ndp::OPTION_UNIT {
         if done + ndp::OPTION_UNIT > length {
             break;
         }
-        let unit = frame.view::<{ ndp::OPTION_UNIT }>(opaque(at + done))?;
+        let Some(unit) = within::<UNIT>(start + hide(done, key), end) else { return 0 };
         sum += sum_unit(unit);
         if done == next_option {
-            link_layer.note(unit);
+            match octet(unit, ndp::OPTION_TYPE) {
+                ndp::SOURCE_LINK_LAYER => found |= WALKED_SOURCE,
+                ndp::TARGET_LINK_LAYER if found & WALKED_TARGET == 0 => {
+                    found |= WALKED_TARGET;
+                    *target = octets(unit, ndp::OPTION_ADDRESS);
+                }
+                _ => (),
+            }
             // An option of length 0 stays where it is, and so never reaches the end.
-            next_option += usize::from(octet(unit, ndp::OPTION_LENGTH)) * ndp::OPTION_UNIT;
+            next_option = hide(next_option + usize::from(octet(unit, ndp::OPTION_LENGTH)) * UNIT, key);
         }
         done += ndp::OPTION_UNIT;
     }
-    // Up to seven octets are left if the length is not a multiple of eight, and then some option does not fit.
-    let mut pad = 0;
-    while pad < ndp::OPTION_UNIT {
-        if done + pad >= length {
-            break;
-        }
-        let [octet] = *frame.view::<1>(opaque(at + done + pad))?;
-        sum += if pad % 2 == 0 {
-            u64::from(u16::from_ne_bytes([octet, 0]))
-        } else {
-            u64::from(u16::from_ne_bytes([0, octet]))
-        };
-        pad += 1;
+    if next_option == length {
+        found |= WALKED_FIT;
     }
-    Some((sum, next_option == length))
+    found | u64::from(checksum::fold(sum))
 }
 
-/// Hides from the compiler where an offset comes from. Otherwise it takes the bounds check out of the loop as a bound of the
-/// counter, in which the verifier does not recognise it.
+/// The sum of the up to seven octets behind the last whole unit, from the `window` that holds them. Some option does not fit
+/// then, but the checksum is judged first.
 #[inline(always)]
-fn opaque(mut offset: usize) -> usize {
-    // SAFETY: no instruction at all; the value stays in its register.
-    unsafe {
-        core::arch::asm!("/* {0} */", inout(reg) offset, options(pure, nomem, nostack, preserves_flags))
+fn sum_rest(window: u64, length: usize) -> u64 {
+    let rest = length % ndp::OPTION_UNIT;
+    let above = 8 * (ndp::OPTION_UNIT - rest) as u32;
+    let wanted = match rest {
+        0 => 0,
+        _ if length < ndp::OPTION_UNIT => (window << above) >> above,
+        _ => window >> above,
     };
-    offset
+    sum_unit(&wanted.to_le_bytes())
+}
+
+/// `N` octets from `start` on, if they end before `end`.
+#[inline(always)]
+fn within<'a, const N: usize>(start: usize, end: usize) -> Option<&'a [u8; N]> {
+    if start + N > end {
+        return None;
+    }
+    // SAFETY: `walk` gets start and end of a packet from a frame that is not changed while it runs, and the range lies between
+    // them, checked just now.
+    Some(unsafe { &*(start as *const [u8; N]) })
+}
+
+/// Hides from the verifier all it knows about a number below 4096, with a `key` of which it knows nothing. Otherwise each turn
+/// of the loop, and each place at which an option may begin, would be the start of a walk of its own, and whoever called the
+/// loop would learn from it how long the packet is.
+#[inline(always)]
+fn hide(number: usize, key: usize) -> usize {
+    opaque(number ^ key) ^ key
+}
+
+/// Hides from the compiler where a number below 4096 comes from. Otherwise it takes the bounds check out of the loop as a bound
+/// of the counter, in which the verifier does not recognise it.
+#[inline(always)]
+fn opaque(mut number: usize) -> usize {
+    // SAFETY: one instruction that keeps the value in its register.
+    unsafe {
+        core::arch::asm!("{0} &= 4095", inout(reg) number, options(pure, nomem, nostack, preserves_flags))
+    };
+    number
 }
