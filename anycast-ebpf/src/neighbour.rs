@@ -177,15 +177,16 @@ fn check(
             return None;
         }
         let (start, end) = frame.bounds(at);
-        let mut target = [0; MAC_LENGTH];
-        let found = walk(start, end, opaque(length), &mut target);
+        let found = walk(start, end, opaque(length));
         if found & WALKED == 0 {
             return None;
         }
-        sum += found & WALKED_SUM;
+        sum += u64::from(found as u16);
         link_layer.source = found & WALKED_SOURCE != 0;
-        if found & WALKED_TARGET != 0 {
-            link_layer.target = Some(target);
+        let target = (found >> WALKED_TARGET_SHIFT) as usize;
+        if target != 0 {
+            let option = frame.view::<{ ndp::OPTION_UNIT }>(at + opaque(target))?;
+            link_layer.target = Some(octets(option, ndp::OPTION_ADDRESS));
         }
         options_fit = found & WALKED_FIT != 0;
     }
@@ -220,27 +221,25 @@ fn sum_fixed(icmp: &[u8; ndp::LENGTH]) -> u64 {
         + u64::from(ne32(icmp, 20))
 }
 
-/// Result of [`walk`]: the sum, folded.
-const WALKED_SUM: u64 = 0xffff;
-/// Result of [`walk`]: the whole packet was there.
+/// Result of [`walk`], besides the folded sum in the low 16 bits: the whole packet was there.
 const WALKED: u64 = 1 << 16;
 /// Result of [`walk`]: the options end with the packet.
 const WALKED_FIT: u64 = 1 << 17;
 /// Result of [`walk`]: there is a source link-layer address option.
 const WALKED_SOURCE: u64 = 1 << 18;
-/// Result of [`walk`]: there is a target link-layer address option.
-const WALKED_TARGET: u64 = 1 << 19;
+/// Result of [`walk`]: from here on, the offset of the first target link-layer address option; 0 if there is none.
+const WALKED_TARGET_SHIFT: u32 = 19;
 
-/// Sums a packet of `length` octets from `start` on and walks its options in one go: the fixed part is three units long, so
-/// that each option begins with a unit. Gives `WALKED_` bits, or 0 if the packet is not whole before `end`, and the first target
-/// link-layer address.
+/// Sums a packet of `length` octets from `start` on and walks its options in one go: the fixed part is three units long, so that
+/// each option begins with a unit. Gives `WALKED_` bits, or 0 if the packet is not whole before `end`.
 ///
-/// A function of its own, and its result a single word of few shapes: the verifier walks the loop once for each number of
-/// units, and would walk the whole rest of the program for each if it could tell them apart afterwards.
+/// The verifier walks the loop once for each number of units. So that it neither does that again for each combination of
+/// options, nor walks the rest of the program once for each length, the function is one of its own, finds everything by
+/// arithmetic instead of branches, and gives a single word.
 ///
 /// Not `bpf_csum_diff`: the verifier wants the most that the length can be to lie within the frame.
 #[inline(never)]
-fn walk(start: usize, end: usize, length: usize, target: &mut [u8; MAC_LENGTH]) -> u64 {
+fn walk(start: usize, end: usize, length: usize) -> u64 {
     const UNIT: usize = ndp::OPTION_UNIT;
     // The eight octets that end with the packet; or, if the packet is shorter, the eight that begin with it, which are there
     // because the fixed part is.
@@ -249,33 +248,34 @@ fn walk(start: usize, end: usize, length: usize, target: &mut [u8; MAC_LENGTH]) 
     let window = u64::from_le_bytes(*window);
     let key = opaque(window as usize);
     let mut sum = sum_rest(window, length);
-    let mut found = WALKED;
-    let mut next_option = ndp::LENGTH;
+    let mut next_option = hide(ndp::LENGTH, key);
+    let (mut has_source, mut target) = (0, 0);
     let mut done = 0;
-    while done < UNITS_MAX * ndp::OPTION_UNIT {
-        if done + ndp::OPTION_UNIT > length {
+    while done < UNITS_MAX * UNIT {
+        if done + UNIT > length {
             break;
         }
         let Some(unit) = within::<UNIT>(start + hide(done, key), end) else { return 0 };
         sum += sum_unit(unit);
-        if done == next_option {
-            match octet(unit, ndp::OPTION_TYPE) {
-                ndp::SOURCE_LINK_LAYER => found |= WALKED_SOURCE,
-                ndp::TARGET_LINK_LAYER if found & WALKED_TARGET == 0 => {
-                    found |= WALKED_TARGET;
-                    *target = octets(unit, ndp::OPTION_ADDRESS);
-                }
-                _ => (),
-            }
-            // An option of length 0 stays where it is, and so never reaches the end.
-            next_option = hide(next_option + usize::from(octet(unit, ndp::OPTION_LENGTH)) * UNIT, key);
-        }
-        done += ndp::OPTION_UNIT;
+        let begins = is_zero(next_option ^ done);
+        let kind = usize::from(octet(unit, ndp::OPTION_TYPE));
+        has_source |= begins & is_zero(kind ^ usize::from(ndp::SOURCE_LINK_LAYER));
+        let is_target = begins & is_zero(kind ^ usize::from(ndp::TARGET_LINK_LAYER)) & is_zero(target);
+        target |= hide(done, key) & is_target.wrapping_neg();
+        // An option of length 0 stays where it is, and so never reaches the end.
+        let units = usize::from(octet(unit, ndp::OPTION_LENGTH)) & begins.wrapping_neg();
+        next_option = hide(next_option + units * UNIT, key);
+        done += UNIT;
     }
-    if next_option == length {
-        found |= WALKED_FIT;
-    }
-    found | u64::from(checksum::fold(sum))
+    let fits = is_zero(next_option ^ length) as u64 * WALKED_FIT;
+    let has_source = has_source as u64 * WALKED_SOURCE;
+    u64::from(checksum::fold(sum)) | WALKED | fits | has_source | (target as u64) << WALKED_TARGET_SHIFT
+}
+
+/// 1 if a number below 4096 is zero, else 0, without a branch.
+#[inline(always)]
+fn is_zero(number: usize) -> usize {
+    opaque(number).wrapping_sub(1) >> (usize::BITS - 1)
 }
 
 /// The sum of the up to seven octets behind the last whole unit, from the `window` that holds them. Some option does not fit
