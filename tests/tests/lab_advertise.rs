@@ -394,6 +394,7 @@ fn a_heartbeat_leaves_as_it_should() {
     assert_eq!(udp.source, (IpAddr::from(NEAR_LINK_LOCAL), PORT).into());
     assert_eq!((udp.from, udp.to), (Mac(NEAR_MAC), Mac([0x33, 0x33, 0x80, 0, 0x95, 0x30])));
     assert_eq!(frame.bytes[21], 255, "hop limit");
+    assert_eq!(frame.bytes[14..16], [0x6c, 0], "version 6, traffic class CS6");
     assert!(frame.bytes.ends_with(b"beat"));
 }
 

@@ -2,15 +2,15 @@
 //! full or read-only.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use anycast_tests::lab::Namespace;
 use anycast_tests::lab::namespace::veth;
-use anycast_tests::skip;
+use anycast_tests::lab::{Capture, Captured, Injector, Namespace, neighbour};
+use anycast_tests::{frames, skip};
 use anycast_user::host::address::{AddressError, AddressOrigin, Addresses};
-use anycast_user::host::state::{StateDir, StateError};
+use anycast_user::host::state::{State, StateDir, StateError};
 use anycast_user::host::sysctl::Sysctls;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -18,6 +18,7 @@ use nix::sched::{CloneFlags, unshare};
 const LINK: &str = "ach0";
 const IPV6: &str = "2001:db8:1::53";
 const IPV4: &str = "192.0.2.53";
+const SOON: Duration = Duration::from_secs(10);
 
 /// A host with one link.
 fn host(test: &str) -> Option<Namespace> {
@@ -42,7 +43,7 @@ fn daemon<T: Send>(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let addresses = Addresses::open().unwrap();
-            tokio::time::timeout(Duration::from_secs(10), work(&addresses, &mut state)).await.unwrap()
+            tokio::time::timeout(SOON, work(&addresses, &mut state)).await.unwrap()
         })
     })
 }
@@ -192,6 +193,74 @@ fn an_address_that_cannot_be_had_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_address_that_cannot_be_recorded_is_not_added() {
+    let Some(namespace) = host("an_address_that_cannot_be_recorded_is_not_added") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let ip: IpAddr = IPV6.parse().unwrap();
+    // A directory where the next state would be written.
+    fs::create_dir(state.path().join("state.json.new")).unwrap();
+    daemon(&namespace, state.path(), async |addresses, state| {
+        let error = addresses.add(state, ip, &[LINK]).await.unwrap_err();
+        assert!(matches!(error, AddressError::State(_)), "{error}");
+    });
+    assert_eq!(line(&namespace, IPV6), None);
+}
+
+/// Why the sysctls are set: what the kernel does with a service address on `lo` without and with them.
+#[test]
+fn the_kernel_neither_answers_nor_asks_with_the_address() {
+    let Some(near) = host("the_kernel_neither_answers_nor_asks_with_the_address") else { return };
+    let far = Namespace::new().unwrap();
+    near.ip(&["link", "set", "ach1", "netns", far.name()]).unwrap();
+    near.ip_batch(&format!("address add {IPV4}/32 dev lo scope host\naddress add 192.0.2.2/24 dev {LINK}\n"))
+        .unwrap();
+    far.ip_batch("address add 192.0.2.1/24 dev ach1\nlink set ach1 up\n").unwrap();
+    let service: Ipv4Addr = IPV4.parse().unwrap();
+    let (own, router): (Ipv4Addr, Ipv4Addr) = ("192.0.2.2".parse().unwrap(), "192.0.2.1".parse().unwrap());
+    let capture = Capture::start(&far, "ach1").unwrap();
+    let injector = Injector::new(&far, "ach1").unwrap();
+    let asking_mac = [2, 0, 0x5e, 0, 0x53, 0x77];
+    let answers_for = |address: Ipv4Addr| {
+        move |frame: &Captured| {
+            frame.parse().arp().is_some_and(|arp| arp.operation == 2 && arp.sender_address == address)
+        }
+    };
+    // Whether the kernel answers for the service address, and the sender address of its own request for the router.
+    let look = || {
+        neighbour::forget(&near, LINK, router.into()).unwrap();
+        capture.clear();
+        injector
+            .send(&frames::Arp::request(asking_mac, Ipv4Addr::new(192, 0, 2, 9), service).frame())
+            .unwrap();
+        // It answers in order: with the second answer here, there will be no first one.
+        injector.send(&frames::Arp::request(asking_mac, Ipv4Addr::new(192, 0, 2, 9), own).frame()).unwrap();
+        capture.wait_for("the answer for the own address", SOON, answers_for(own)).unwrap();
+        near.run(|| {
+            let socket = UdpSocket::bind((service, 0)).unwrap();
+            socket.send_to(b"an answer", (router, 9)).unwrap();
+        });
+        let request = capture
+            .wait_for("the request for the router", SOON, |frame| {
+                frame.parse().arp().is_some_and(|arp| arp.operation == 1 && arp.target_address == router)
+            })
+            .unwrap();
+        let sender = request.parse().arp().unwrap().sender_address;
+        (capture.count(answers_for(service)) > 0, sender)
+    };
+    let state = tempfile::tempdir().unwrap();
+    let sysctls = Sysctls::default();
+    let with_state =
+        |work: &(dyn Fn(&mut StateDir) + Sync)| near.run(|| work(&mut StateDir::open(state.path()).unwrap()));
+
+    // The control: the theft.
+    assert_eq!(look(), (true, service));
+    with_state(&|state| sysctls.set_arp(state, LINK).unwrap());
+    assert_eq!(look(), (false, own));
+    with_state(&|state| sysctls.restore(state, LINK).unwrap());
+    assert_eq!(look(), (true, service));
+}
+
+#[test]
 fn arp_sysctls_are_set_and_restored_across_a_kill() {
     let Some(namespace) = host("arp_sysctls_are_set_and_restored_across_a_kill") else { return };
     let state = tempfile::tempdir().unwrap();
@@ -245,20 +314,18 @@ fn a_full_disk_keeps_the_old_state_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     with_tiny_disk(directory.path(), || {
         let mut state = StateDir::open(directory.path()).unwrap();
-        state.update(|state| state.services.entry("dns".to_owned()).or_default().epoch = 7).unwrap();
+        state.update(|state| state.raise_epoch("dns", 7)).unwrap();
         let before = fs::read_to_string(directory.path().join("state.json")).unwrap();
 
         let ballast = directory.path().join("ballast");
         fs::write(&ballast, [0; 1 << 20]).unwrap_err();
-        let change = |state: &mut anycast_user::host::state::State| {
-            state.services.entry("dns".to_owned()).or_default().epoch = 8;
-        };
+        let change = |state: &mut State| state.raise_epoch("dns", 8);
         let error = state.update(change).unwrap_err();
         assert!(matches!(error, StateError::Io { .. }), "{error}");
         let text = error.to_string();
         assert!(text.contains("state.json.new") && text.contains("free some space"), "{text}");
         assert!(state.probe().is_err());
-        assert_eq!(state.state().services["dns"].epoch, 7);
+        assert_eq!(state.state().service("dns").epoch, 7);
         assert_eq!(fs::read_to_string(directory.path().join("state.json")).unwrap(), before);
 
         // The control: with room again it works, and a restart finds the new state.
@@ -266,7 +333,7 @@ fn a_full_disk_keeps_the_old_state_and_says_so() {
         state.update(change).unwrap();
         state.probe().unwrap();
         drop(state);
-        assert_eq!(StateDir::open(directory.path()).unwrap().state().services["dns"].epoch, 8);
+        assert_eq!(StateDir::open(directory.path()).unwrap().state().service("dns").epoch, 8);
     });
 }
 

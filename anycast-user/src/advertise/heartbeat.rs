@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{interface_index, interface_is_gone};
+use super::{PRIORITY_CONTROL, interface_index, interface_is_gone};
 
 /// The default multicast group, ff12::8000:9530: transient (no group is assigned to this protocol) and link-local scope
 /// (RFC 4291 2.7), with a group identifier of the range for dynamic use (RFC 3307 4.3), so that neither the address nor its
@@ -28,6 +28,9 @@ pub const HEARTBEAT_MAX: usize = 1280 - 40 - 8;
 
 /// The hop limit that proves that a packet comes from the link.
 const HOP_LIMIT: i32 = 255;
+
+/// The traffic class, DSCP CS6: network control (RFC 4594 3.1), which the switches of the link may prefer.
+const CLASS: u32 = 48 << 2;
 
 /// Why a heartbeat was not sent or the socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -255,6 +258,8 @@ fn open_socket(
     socket.set_only_v6(true).map_err(failed("restrict the socket to IPv6"))?;
     socket.set_recv_hoplimit_v6(true).map_err(failed("ask for the received hop limit"))?;
     socket.set_multicast_hops_v6(HOP_LIMIT as u32).map_err(failed("set the hop limit"))?;
+    socket.set_tclass_v6(CLASS).map_err(failed("set the traffic class"))?;
+    socket.set_priority(PRIORITY_CONTROL).map_err(failed("set the priority"))?;
     socket.set_multicast_if_v6(index).map_err(failed("choose the interface"))?;
     socket.set_multicast_loop_v6(false).map_err(failed("switch off the loop"))?;
     // Without this a socket gets the packets of every group that any socket of the host joined.

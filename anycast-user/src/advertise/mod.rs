@@ -12,6 +12,10 @@ pub mod sender;
 
 use std::io;
 
+/// `TC_PRIO_CONTROL` (linux/pkt_sched.h), the `SO_PRIORITY` of what is sent here: the queueing disciplines that know classes
+/// put it before the answers of a busy service.
+const PRIORITY_CONTROL: u32 = 7;
+
 /// The index of the interface called `name` in this thread's network namespace.
 fn interface_index(name: &str) -> io::Result<u32> {
     nix::net::if_::if_nametoindex(name).map_err(io::Error::from)

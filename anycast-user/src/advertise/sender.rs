@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-use super::{interface_index, interface_is_gone};
+use super::{PRIORITY_CONTROL, interface_index, interface_is_gone};
 
 /// Why a frame was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +30,8 @@ pub enum SendError {
         /// The interface's name.
         interface: String,
     },
-    /// The kernel had no room for the frame (ENOBUFS, EAGAIN): the queue is full, or there is no carrier.
-    #[error("interface {interface} takes no frames now: its queue is full or it has no carrier")]
+    /// The kernel had no room for the frame (ENOBUFS, EAGAIN).
+    #[error("interface {interface} takes no frames now: its queue is full")]
     Full {
         /// The interface's name.
         interface: String,
@@ -55,7 +55,7 @@ pub struct SendCounters {
     pub gone: u64,
     /// Frames lost because the interface was down.
     pub down: u64,
-    /// Frames lost because the interface took none.
+    /// Frames lost because the interface's queue was full.
     pub full: u64,
     /// Frames lost for another reason.
     pub other: u64,
@@ -90,7 +90,7 @@ impl Sender {
     }
 
     /// Sends one whole Ethernet frame. Never waits. If the interface went away and is back under its name, the frame goes
-    /// to the new one.
+    /// to the new one. On an interface that is up without a carrier the kernel throws the frame away and reports success.
     ///
     /// # Errors
     /// The frame was not sent: see [`SendError`]. A later call may succeed in any case.
@@ -148,6 +148,7 @@ fn open_socket(interface: &str) -> Result<Socket, SendError> {
 /// A raw packet socket bound to an interface, that receives nothing.
 pub(super) fn packet_socket(index: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(0)))?;
+    socket.set_priority(PRIORITY_CONTROL)?;
     socket.bind(&packet_address(index))?;
     Ok(socket)
 }

@@ -100,6 +100,24 @@ pub struct State {
     pub sysctls: BTreeMap<String, SysctlRecord>,
 }
 
+impl State {
+    /// What is remembered of a service; nothing of a new one.
+    pub fn service(&self, name: &str) -> ServiceState {
+        self.services.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Remembers an epoch unless a higher one is remembered: writers on several threads may come in any order.
+    pub fn raise_epoch(&mut self, name: &str, epoch: u64) {
+        let service = self.services.entry(name.to_owned()).or_default();
+        service.epoch = service.epoch.max(epoch);
+    }
+
+    /// Remembers whether the operator drained a service.
+    pub fn set_drained(&mut self, name: &str, drained: bool) {
+        self.services.entry(name.to_owned()).or_default().drained = drained;
+    }
+}
+
 /// What is remembered of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -211,8 +229,8 @@ impl StateDir {
         &self.state
     }
 
-    /// Changes the state, on disk and then here. It returns when the disk has it, so it may wait: a caller that must not
-    /// does it on another thread. Writes nothing if nothing changed.
+    /// Changes the state, on disk and then here. It returns when the disk has it, which may take a while: the decision loop,
+    /// whose lease runs on meanwhile, leaves it to a blocking task. Writes nothing if nothing changed.
     ///
     /// # Errors
     /// [`StateError::Io`]: nothing changed, neither on disk nor here.
@@ -324,7 +342,7 @@ mod tests {
     }
 
     fn drain(state: &mut State) {
-        state.services.entry("dns".to_owned()).or_default().drained = true;
+        state.set_drained("dns", true);
     }
 
     fn text(directory: &Path) -> String {
@@ -340,7 +358,8 @@ mod tests {
         first
             .update(|state| {
                 drain(state);
-                state.services.get_mut("dns").unwrap().epoch = u64::MAX;
+                state.raise_epoch("dns", u64::MAX);
+                state.raise_epoch("dns", 3);
                 state.addresses.insert("2001:db8::53".parse().unwrap());
                 state.sysctls.insert("x".to_owned(), SysctlRecord { before: "0".into(), set: "2".into() });
             })
@@ -349,6 +368,8 @@ mod tests {
         drop(first);
         let second = StateDir::open_in(&path, host(1)).unwrap();
         assert_eq!(*second.state(), written);
+        assert_eq!(second.state().service("dns"), ServiceState { epoch: u64::MAX, drained: true });
+        assert_eq!(second.state().service("web"), ServiceState::default());
         assert!(!path.join(TEMPORARY_FILE).exists());
     }
 
@@ -366,7 +387,7 @@ mod tests {
         drop(first);
         let second = StateDir::open_in(directory.path(), host(2)).unwrap();
         assert_eq!(second.state().host, host(2));
-        assert!(second.state().services["dns"].drained);
+        assert!(second.state().service("dns").drained);
         assert!(second.state().addresses.is_empty());
         assert!(second.state().sysctls.is_empty());
     }

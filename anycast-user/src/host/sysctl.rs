@@ -3,7 +3,8 @@
 //! Without them the kernel undoes the design as it would with an IPv6 address on the link: it answers ARP requests for any
 //! local address on any interface, gate or no gate (`arp_ignore` = 0), and asks for its gateway with the service address as
 //! ARP sender, whereupon the router's entry moves to it (`arp_announce` = 0). Both are taken from the larger of `all` and
-//! the interface's own value, so it suffices to raise the interface's, and nothing else on the host changes.
+//! the interface's own value, so it suffices to raise the interface's, and nothing else on the host changes. A second interface
+//! on the same link, which would answer there as well, is the operator's to set alike.
 
 use std::io;
 use std::path::{Path, PathBuf};
