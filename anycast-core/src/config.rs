@@ -99,6 +99,8 @@ pub struct ServiceConfig {
     pub process: bool,
     /// When to stand by; `None` = never.
     pub standby: Option<StandbyConfig>,
+    /// How much it can serve; `None` = congestion is not looked at.
+    pub load: Option<LoadConfig>,
     /// MACs of servers that run other software: their advertisements count as a peer's.
     pub foreign: Vec<[u8; 6]>,
     /// What the last run left.
@@ -121,6 +123,17 @@ pub struct StandbyConfig {
     pub queries: u64,
     /// … in this much *owned* time, and the service stands by.
     pub window: Duration,
+}
+
+/// When a service is congested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadConfig {
+    /// Queries per second this server can answer, at least 1.
+    pub capacity: u32,
+    /// Congested from this load on, permille of the capacity (or of the latency limit), at least 1.
+    pub congested_above: u16,
+    /// The check latency that counts as full load.
+    pub latency_limit: Option<Duration>,
 }
 
 /// What a service's last controller left behind.
@@ -158,6 +171,8 @@ pub enum ConfigError {
     Damping { address: IpAddr, check: usize },
     #[error("standby of {address}: queries must be at least 1 and the window at least 100 ms")]
     Standby { address: IpAddr },
+    #[error("load of {address}: capacity and congested_above must be at least 1")]
+    Load { address: IpAddr },
 }
 
 impl Config {
@@ -210,6 +225,9 @@ impl ServiceConfig {
             && (standby.queries == 0 || standby.window < Duration::from_millis(100))
         {
             return Err(ConfigError::Standby { address });
+        }
+        if self.load.is_some_and(|load| load.capacity == 0 || load.congested_above == 0) {
+            return Err(ConfigError::Load { address });
         }
         Ok(())
     }

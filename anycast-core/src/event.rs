@@ -60,6 +60,13 @@ pub enum Event {
         /// Multicast and unicast solicitations seen, answered or not; **not** duplicate address detection.
         solicitations: u64,
     },
+    /// A reading of the drops of the service's sockets; cumulative.
+    Drops {
+        /// The service.
+        service: ServiceId,
+        /// Datagrams and connections dropped since the sockets were opened.
+        total: u64,
+    },
     /// The fast path refused a solicitation (`SOLICITED` ring).
     Solicited {
         /// The service.
@@ -327,6 +334,12 @@ pub enum Reason {
     Queries,
     /// A router solicits the address.
     Solicitation,
+    /// Too loaded, and another server is predicted to be less so.
+    Congested,
+    /// The owner is too loaded: more servers are needed.
+    OwnerCongested(ServerId),
+    /// The last owner got many queries, this one nothing at all: its advertisement or its link does not work.
+    NothingReceived,
     /// This process stood still for longer than its lease; peers may have taken over.
     Stalled,
     /// A gate left open by the last controller was adopted.
@@ -355,6 +368,11 @@ impl fmt::Display for Reason {
             Self::FewQueries => f.write_str("too few queries"),
             Self::Queries => f.write_str("queries arrive"),
             Self::Solicitation => f.write_str("solicitation"),
+            Self::Congested => f.write_str("congested, another server less so"),
+            Self::OwnerCongested(id) => write!(f, "owner {id} congested"),
+            Self::NothingReceived => {
+                f.write_str("owner, and received nothing where the last owner got many queries")
+            }
             Self::Stalled => f.write_str("this process stood still longer than its lease"),
             Self::Adopted => f.write_str("open gate adopted"),
             Self::AdoptionEnded => f.write_str("adopted lease ran out before the service was able"),

@@ -37,6 +37,7 @@
 //! | 3 | Service | 16 address (IPv4 as `::ffff:a.b.c.d`), 4 VLAN key, 1 state, 1 flags, 8 epoch, 8 owner, then elements |
 //! | 3.1 | Successors | server ids, 8 octets each, first to last |
 //! | 3.2 | Slice left | 4 octets, milliseconds |
+//! | 3.3 | Load | 2 load in permille, 4 capacity and 4 rate in queries per second (capacity 0: unknown) |
 //!
 //! A datagram that is longer than [`DATAGRAM_MAX`] is never sent: a server with more services sends several, each with a
 //! sequence number of its own.
@@ -82,6 +83,12 @@ mod field {
     pub const EPOCH: Range<usize> = 22..30;
     pub const OWNER: Range<usize> = 30..38;
     pub const SERVICE_ELEMENTS: usize = 38;
+
+    /// Within the value of a Load element.
+    pub const PERMILLE: Range<usize> = 0..2;
+    pub const CAPACITY: Range<usize> = 2..6;
+    pub const RATE: Range<usize> = 6..10;
+    pub const LOAD_LEN: usize = 10;
 }
 
 /// Element types.
@@ -94,6 +101,7 @@ mod element {
     /// Within a Service element.
     pub const SUCCESSORS: u16 = 1;
     pub const SLICE_LEFT: u16 = 2;
+    pub const LOAD: u16 = 3;
 }
 
 /// Flag of a [`Message`]: the sender stops.
@@ -145,6 +153,19 @@ pub struct Report {
     pub successors: Vec<ServerId>,
     /// From an owner in `rotate` mode: what is left of its slice. Milliseconds on the wire.
     pub slice_left: Option<Duration>,
+    /// The sender's load; an owner's rate is the farm's.
+    pub load: Option<Load>,
+}
+
+/// Load of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Permille of what it can serve; above 1000 it loses queries.
+    pub permille: u16,
+    /// Queries per second it can serve; 0 = unknown.
+    pub capacity: u32,
+    /// Queries per second it gets.
+    pub rate: u32,
 }
 
 /// Why a datagram is no heartbeat.
@@ -259,7 +280,11 @@ impl Report {
     pub fn element_len(&self) -> usize {
         let successors = self.successors.len().min(SUCCESSORS_MAX);
         let successors = if successors == 0 { 0 } else { field::VALUE + 8 * successors };
-        field::VALUE + field::SERVICE_ELEMENTS + successors + self.slice_left.map_or(0, |_| field::VALUE + 4)
+        field::VALUE
+            + field::SERVICE_ELEMENTS
+            + successors
+            + self.slice_left.map_or(0, |_| field::VALUE + 4)
+            + self.load.map_or(0, |_| field::VALUE + field::LOAD_LEN)
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
@@ -288,6 +313,13 @@ impl Report {
             let left = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
             emit(out, element::SLICE_LEFT, |out| out.extend_from_slice(&left.to_be_bytes()));
         }
+        if let Some(load) = self.load {
+            emit(out, element::LOAD, |out| {
+                out.extend_from_slice(&load.permille.to_be_bytes());
+                out.extend_from_slice(&load.capacity.to_be_bytes());
+                out.extend_from_slice(&load.rate.to_be_bytes());
+            });
+        }
     }
 
     fn parse(value: &[u8]) -> Result<Self, DecodeError> {
@@ -307,6 +339,7 @@ impl Report {
             owner: (owner != 0).then_some(ServerId(owner)),
             successors: Vec::new(),
             slice_left: None,
+            load: None,
         };
         let mut elements = Elements { rest: value, offset: field::SERVICE_ELEMENTS };
         while let Some((kind, value)) = elements.next()? {
@@ -322,6 +355,14 @@ impl Report {
                     let left: [u8; 4] = value.try_into().map_err(|_| length(kind, value))?;
                     report.slice_left = Some(Duration::from_millis(u32::from_be_bytes(left).into()));
                 }
+                element::LOAD => {
+                    let load: [u8; field::LOAD_LEN] = value.try_into().map_err(|_| length(kind, value))?;
+                    report.load = Some(Load {
+                        permille: u16::from_be_bytes(array(&load[field::PERMILLE])),
+                        capacity: u32::from_be_bytes(array(&load[field::CAPACITY])),
+                        rate: u32::from_be_bytes(array(&load[field::RATE])),
+                    });
+                }
                 unknown if unknown & element::MANDATORY != 0 => return Err(DecodeError::Mandatory(unknown)),
                 _ => {}
             }
@@ -336,7 +377,7 @@ fn emit(out: &mut Vec<u8>, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&kind.to_be_bytes());
     out.extend_from_slice(&[0; 2]);
     value(out);
-    // The longest value is a Service element of 38 + 68 + 8 octets.
+    // The longest value is a Service element of 38 + 68 + 8 + 14 octets.
     let length = u16::try_from(out.len() - start - field::VALUE).unwrap_or(u16::MAX);
     out[start..][field::LENGTH].copy_from_slice(&length.to_be_bytes());
 }
@@ -417,6 +458,7 @@ mod tests {
                 owner: Some(ServerId(0x0102_0304_0506_0708)),
                 successors: vec![ServerId(3)],
                 slice_left: Some(Duration::from_millis(1000)),
+                load: Some(Load { permille: 500, capacity: 200_000, rate: 100_000 }),
             }],
         }
     }
@@ -429,13 +471,14 @@ mod tests {
         0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28,
         0, 1, 0, 3, b'd', b'n', b's',
         0, 2, 0, 6, 2, 0, 0, 0, 0, 1,
-        0, 3, 0, 58,
+        0, 3, 0, 72,
         0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x53,
         0, 0, 0, 7, 3, 2,
         0, 0, 0, 0, 0, 0, 0, 9,
         0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08,
         0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 3,
         0, 2, 0, 4, 0, 0, 0x03, 0xe8,
+        0, 3, 0, 10, 0x01, 0xf4, 0, 0x03, 0x0d, 0x40, 0, 0x01, 0x86, 0xa0,
     ];
 
     #[test]
@@ -471,7 +514,7 @@ mod tests {
         assert_eq!(with(36, 0xff), Err(DecodeError::FarmName));
         assert_eq!(with(40, 1), Err(DecodeError::Farm), "twice");
         assert_eq!(with(42, 5), Err(DecodeError::Length { kind: 2, length: 5 }));
-        assert_eq!(with(52, 59), Err(DecodeError::Truncated { kind: 3, length: 59, offset: 49 }));
+        assert_eq!(with(52, 73), Err(DecodeError::Truncated { kind: 3, length: 73, offset: 49 }));
         assert_eq!(with(73, 5), Err(DecodeError::State(5)));
         let mut no_server = BYTES.to_vec();
         no_server[field::SERVER].fill(0);
@@ -532,6 +575,7 @@ mod tests {
             owner: random.chance(0.5).then(|| ServerId(random.next().max(1))),
             successors: (0..random.below(9)).map(|_| ServerId(random.next())).collect(),
             slice_left: random.chance(0.5).then(|| Duration::from_millis(random.below(100_000))),
+            load: random.chance(0.5).then(|| Load { permille: random.next() as u16, capacity: 5, rate: 7 }),
         };
         Message {
             farm: "x".repeat(1 + random.below(63) as usize),

@@ -22,8 +22,8 @@ pub mod status;
 pub mod time;
 
 pub use config::{
-    CheckConfig, Config, ConfigError, FarmConfig, LinkId, Mode, Restored, ServerId, ServiceConfig, ServiceId,
-    StandbyConfig,
+    CheckConfig, Config, ConfigError, FarmConfig, LinkId, LoadConfig, Mode, Restored, ServerId,
+    ServiceConfig, ServiceId, StandbyConfig,
 };
 pub use event::{Action, Alarm, Cause, Command, CommandError, Event, Hold, Reason, Solicitation, State};
 pub use machine::Machine;

@@ -56,6 +56,10 @@ pub struct ServiceStatus {
     pub epoch: u64,
     /// Few queries: no unsolicited advertisements, gate still open.
     pub quiet: bool,
+    /// Load in permille; 0 without a configured capacity.
+    pub load: u16,
+    /// Queries per second, smoothed over a second.
+    pub rate: u32,
     /// Operator's drain in force.
     pub drained: bool,
     /// Until when a flap penalty keeps this server at the back of the queue.
@@ -121,6 +125,8 @@ pub struct PeerStatus {
     pub state: State,
     /// The epoch it reports.
     pub epoch: u64,
+    /// The load it reports, permille.
+    pub load: Option<u16>,
     /// When it was last heard.
     pub heard: Time,
     /// Heard within three of its own intervals?

@@ -767,3 +767,94 @@ fn without_a_farm_a_server_serves_alone_and_sends_nothing() {
     sim.process(0, true);
     assert_eq!(sim.gates(), [0]);
 }
+
+/// Server 0 can answer 1,000 queries a second, server 1 twice and server 2 three times as many.
+fn unequal(number: usize) -> Config {
+    let mut config = sim::config(number);
+    let capacity = 1_000 * (number as u32 + 1);
+    config.services[0].load =
+        Some(anycast_core::LoadConfig { capacity, congested_above: 800, latency_limit: None });
+    config
+}
+
+/// So many queries a second for so many seconds.
+fn traffic(sim: &mut Sim, rate: u64, seconds: u64) {
+    for _ in 0..seconds * 10 {
+        sim.run(100 * MS);
+        sim.queries(rate / 10);
+    }
+}
+
+fn owned_by(server: usize, servers: usize, config: fn(usize) -> Config) -> Sim {
+    let mut sim = settled(servers, config);
+    sim.command(server, Command::TakeOver).expect("runs").expect("able");
+    sim.run(Duration::from_secs(5));
+    assert_eq!(owner(&sim), server);
+    sim.forget();
+    sim
+}
+
+#[test]
+fn a_congested_owner_hands_over_to_the_server_with_the_best_prediction() {
+    let mut sim = owned_by(0, 3, unequal);
+    traffic(&mut sim, 700, 20);
+    assert_eq!(owner(&sim), 0, "not congested");
+    traffic(&mut sim, 1_500, 2);
+    assert_eq!(owner(&sim), 0, "not yet for long enough");
+    traffic(&mut sim, 1_500, 10);
+    assert_eq!(owner(&sim), 2, "the widest");
+    assert_eq!(sim.watch().none().length, Duration::ZERO);
+    assert!(sim.changes().any(|(_, server, _, reason)| (server, reason) == (0, &Reason::Congested)));
+    traffic(&mut sim, 1_500, 60);
+    assert_eq!(owner(&sim), 2);
+    assert_eq!(sim.status(2).expect("runs").services[0].load, 500);
+}
+
+#[test]
+fn when_all_are_congested_the_best_owns_and_nothing_flaps() {
+    let mut sim = owned_by(0, 3, unequal);
+    traffic(&mut sim, 9_000, 120);
+    assert_eq!(owner(&sim), 2);
+    assert_eq!(sim.changes().filter(|(_, _, to, _)| *to == State::Owner).count(), 1);
+
+    // Equal servers have nothing to gain from a move.
+    fn equal(_: usize, number: usize) -> Config {
+        let mut config = unequal(0);
+        config.server = ServerId(number as u64 + 1);
+        config
+    }
+    let mut sim = settled(3, |number| equal(0, number));
+    traffic(&mut sim, 9_000, 120);
+    assert_eq!(sim.changes().count(), 0);
+}
+
+#[test]
+fn an_owner_that_gets_nothing_where_the_last_got_many_queries_gives_way() {
+    let mut sim = owned_by(0, 2, sim::config);
+    traffic(&mut sim, 1_000, 10);
+    // Server 1 hears nobody any more and wins; no query comes to it, and it hears no heartbeat.
+    sim.cut(0, 1, true);
+    sim.cut(1, 0, true);
+    for _ in 0..50 {
+        sim.run(100 * MS);
+        sim.queries(0);
+    }
+    assert_eq!(sim.gates(), [0]);
+    let reasons = sim.changes().filter(|(_, server, ..)| *server == 1).map(|(.., reason)| reason.clone());
+    assert!(reasons.collect::<Vec<_>>().contains(&Reason::NothingReceived));
+    // A router that asks ends its silence within a second.
+    sim.crash_host(0);
+    sim.solicit();
+    sim.run(Duration::from_secs(1));
+    assert_eq!(sim.gates(), [1]);
+
+    // Negative control: where no queries came before, none are missed.
+    let mut sim = owned_by(0, 2, sim::config);
+    sim.crash_host(0);
+    for _ in 0..100 {
+        sim.run(100 * MS);
+        sim.queries(0);
+    }
+    assert_eq!(sim.gates(), [1]);
+    assert_eq!(sim.changes().count(), 1);
+}

@@ -313,6 +313,7 @@ fn peer_datagram(config: &Config, random: &mut Random) -> Vec<u8> {
             owner: None,
             successors: vec![anycast_core::ServerId(1 + random.below(4))],
             slice_left: random.chance(0.5).then(|| random.up_to(Duration::from_secs(1))),
+            load: None,
         }],
     }
     .encode()

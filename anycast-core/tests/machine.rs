@@ -83,6 +83,7 @@ impl Harness {
             owner: None,
             successors: Vec::new(),
             slice_left: None,
+            load: None,
         }
     }
 

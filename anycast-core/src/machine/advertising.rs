@@ -109,6 +109,8 @@ impl Service {
             self.received(cx.now);
         }
         let elapsed = cx.now.since(before.at.max(self.since));
+        self.gauge.add(cx.now, elapsed, new_queries);
+        self.judge(cx);
         let answers =
             self.phase == Phase::Owner || (self.phase == Phase::Ready && self.config.mode == Mode::Solicited);
         let stands_by = self.phase == Phase::Standby;

@@ -41,6 +41,8 @@ pub(crate) struct Known {
     pub(crate) report: Report,
     /// Order in which peers joined the queue; the smaller the earlier.
     pub(crate) queued: u64,
+    /// Its load when it last owned.
+    pub(crate) owned: Option<(Time, u16)>,
 }
 
 impl Peer {
@@ -179,7 +181,11 @@ impl Link {
                     self.joined
                 }
             };
-            *known = Some(Known { report: report.clone(), queued });
+            let owned = match (report.state, report.load) {
+                (State::Owner, Some(load)) => Some((now, load.permille)),
+                _ => known.as_ref().and_then(|known| known.owned),
+            };
+            *known = Some(Known { report: report.clone(), queued, owned });
         }
         self.heard = Some(now);
         Accepted::Yes
@@ -259,6 +265,7 @@ impl Link {
                 mac: peer.mac,
                 state: report.state,
                 epoch: report.epoch,
+                load: report.load.map(|load| load.permille),
                 heard: peer.heard,
                 alive: peer.alive(now),
             })

@@ -4,6 +4,7 @@ mod advertising;
 mod alarm;
 mod bucket;
 mod link;
+mod load;
 mod meter;
 mod ownership;
 mod rogue;
@@ -182,6 +183,7 @@ impl Machine {
             Event::Check { service, check, ok, latency } => {
                 self.with(service, actions, |service, cx| {
                     if service.health.check(check, ok, latency) {
+                        service.gauge.latency(latency);
                         service.health_changed(cx);
                     }
                 });
@@ -221,6 +223,9 @@ impl Machine {
             }
             Event::Counters { service, queries, solicitations } => {
                 self.with(service, actions, |service, cx| service.counters(queries, solicitations, cx));
+            }
+            Event::Drops { service, total } => {
+                self.with(service, actions, |service, _| service.gauge.drops(total));
             }
             Event::Solicited { service, kind } => {
                 self.with(service, actions, |service, cx| service.solicited(kind, cx));

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::Time;
-use crate::config::{Mode, ServerId};
+use crate::config::{Mode, SLICE_MIN, ServerId};
 use crate::event::{Action, Alarm, Reason, State};
 use crate::heartbeat::{Report, SUCCESSORS_MAX};
 use crate::machine::link::Link;
+use crate::machine::load::MEMORY;
 use crate::machine::service::{Context, Input, Phase, Rival, STEP, STEPS_MAX, Service};
 use crate::machine::timer::Timer;
 use crate::random::mix;
@@ -18,6 +19,21 @@ const DEAF: Duration = Duration::from_secs(1);
 
 /// … and by this much if nothing does. It cannot wait forever: the others may all be dead.
 const STONE_DEAF: Duration = Duration::from_secs(5);
+
+/// An owner that received nothing for this long, where the last one got many queries, gives way …
+const DEAF_REIGN: Duration = Duration::from_secs(2);
+
+/// … many being this many a second.
+const MANY_QUERIES: u32 = 10;
+
+/// The longest it then waits before it tries again.
+const HUSH_MAX: Duration = Duration::from_secs(300);
+
+/// An owner is congested this long before it gives way …
+const CONGESTED_HOLD: Duration = Duration::from_secs(3);
+
+/// … to a server whose predicted load is below this permille of its own.
+const CONGESTED_MARGIN: u32 = 800;
 
 /// Candidates that wait all steps spread over up to this much more.
 const SPREAD_MAX: Duration = Duration::from_millis(200);
@@ -32,6 +48,11 @@ impl Service {
     /// A peer's report about this service arrived.
     pub(crate) fn hear(&mut self, server: ServerId, report: &Report, cx: &mut Context<'_>) {
         let epoch = self.note_epoch(server, report.epoch, cx);
+        if let (Some(load), Some(mark), State::Owner) = (report.load, self.config.load, report.state)
+            && load.permille >= mark.congested_above
+        {
+            self.step(Input::Woken(Reason::OwnerCongested(server)), cx);
+        }
         if self.config.mode == Mode::Solicited {
             self.answerers_changed(cx);
             return;
@@ -71,6 +92,7 @@ impl Service {
     /// A frame for the service address was seen: the link receives.
     pub(crate) fn received(&mut self, now: Time) {
         self.received = Some(now);
+        self.hushed = Duration::ZERO;
         if let (true, Some(silence), Some(at)) = (self.deaf, self.silence, self.timers.at(Timer::Contest)) {
             self.timers.arm(Timer::Contest, at.min(now.max(silence + DEAF)));
         }
@@ -104,6 +126,7 @@ impl Service {
         }
         let Some(known) = cx.link.report(cx.now, rival.server, self.slot) else { return };
         self.successors.clone_from(&known.report.successors);
+        self.owner_rate = known.report.load.map_or(0, |load| load.rate);
         let place = self.successors.iter().position(|successor| *successor == cx.server);
         match (self.config.mode, self.phase, known.report.slice_left, place) {
             (Mode::Rotate { .. }, Phase::Ready, Some(left), Some(place)) => {
@@ -260,13 +283,55 @@ impl Service {
         }
     }
 
+    /// After each reading of the counters: is this owner congested, or deaf?
+    pub(crate) fn judge(&mut self, cx: &mut Context<'_>) {
+        if self.phase != Phase::Owner || self.config.mode == Mode::Solicited {
+            return;
+        }
+        let reign = cx.now.since(self.since);
+        if reign >= DEAF_REIGN
+            && self.owner_rate >= MANY_QUERIES
+            && self.received.is_none_or(|received| received < self.since)
+            && cx.link.heard.is_none_or(|heard| heard < self.since)
+        {
+            self.step(Input::NothingReceived, cx);
+        } else if reign >= SLICE_MIN && self.gauge.congested(cx.now, CONGESTED_HOLD) {
+            let ready = cx.link.reports(cx.now, self.slot).filter(|(_, known)| {
+                matches!(known.report.state, State::Ready | State::Standby) && !known.report.last
+            });
+            let best = ready
+                .map(|(server, known)| {
+                    let predicted = self.gauge.predict(known.report.load.map_or(0, |load| load.capacity));
+                    let remembered = known.owned.filter(|(at, _)| cx.now.since(*at) < MEMORY);
+                    (predicted.max(remembered.map_or(0, |(_, permille)| permille)), server)
+                })
+                .min();
+            if let Some((predicted, heir)) = best
+                && u32::from(predicted) * 1000 < u32::from(self.gauge.permille()) * CONGESTED_MARGIN
+            {
+                self.step(Input::Congested(heir), cx);
+            }
+        }
+    }
+
+    /// After a reign in which nothing was received: lets everybody else go first, each time for longer.
+    pub(crate) fn hush(&mut self, cx: &mut Context<'_>) {
+        self.hushed = (self.hushed * 2).clamp(STONE_DEAF, HUSH_MAX);
+        self.deaf = true;
+        self.silence = Some(cx.now);
+        self.contest = Some(Reason::NoOwner);
+        self.timers.arm(Timer::Contest, cx.now + self.hushed);
+    }
+
     /// Who takes over, first to last: ready peers in the order in which they joined the queue.
     pub(crate) fn name_successors(&self, now: Time, link: &Link) -> Vec<ServerId> {
         let ready = link.reports(now, self.slot).filter(|(_, known)| known.report.state == State::Ready);
         let mut ready =
             ready.map(|(server, known)| (known.report.last, known.queued, server)).collect::<Vec<_>>();
         ready.sort_unstable();
-        ready.into_iter().take(SUCCESSORS_MAX).map(|(_, _, server)| server).collect()
+        let queue =
+            ready.into_iter().map(|(_, _, server)| server).filter(|server| Some(*server) != self.heir);
+        self.heir.into_iter().chain(queue).take(SUCCESSORS_MAX).collect()
     }
 
     /// How many candidates go before this server, and how many there are besides it.

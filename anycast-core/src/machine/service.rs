@@ -23,6 +23,7 @@ use crate::heartbeat::Report;
 use crate::machine::alarm::Alarms;
 use crate::machine::bucket::{Bucket, PERIOD};
 use crate::machine::link::Link;
+use crate::machine::load::Gauge;
 use crate::machine::meter::Meter;
 use crate::machine::rogue::Rogue;
 use crate::machine::timer::{Timer, Timers};
@@ -71,6 +72,7 @@ pub(crate) enum Phase {
 /// Where a hand-over leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
+    Ready,
     Standby,
     Drained,
     Down,
@@ -93,6 +95,10 @@ pub(crate) enum Input {
     OwnerLost(Reason),
     /// This process stood still for longer than its lease while there were peers.
     Stalled,
+    /// Congested, and this peer would be less so.
+    Congested(ServerId),
+    /// Owner, and deaf to everything.
+    NothingReceived,
     /// Too few queries.
     FewQueries,
     /// Something ends standby.
@@ -179,6 +185,13 @@ pub(crate) struct Service {
     pub(crate) suspect: bool,
     /// End of this server's slice.
     pub(crate) slice_end: Option<Time>,
+    /// Who shall take over, whatever the queue says.
+    pub(crate) heir: Option<ServerId>,
+    /// Queries per second the last owner got.
+    pub(crate) owner_rate: u32,
+    /// How long this server last stayed out after a reign in which it received nothing.
+    pub(crate) hushed: Duration,
+    pub(crate) gauge: Gauge,
     /// Woken from standby: behind those that were ready all along.
     pub(crate) woken: bool,
 
@@ -246,6 +259,10 @@ impl Service {
             received: None,
             suspect: false,
             slice_end: None,
+            heir: None,
+            owner_rate: 0,
+            hushed: Duration::ZERO,
+            gauge: Gauge::new(config.load),
             woken: false,
             bucket: Bucket::default(),
             pending: None,
@@ -356,6 +373,16 @@ impl Service {
                 self.timers.arm(Timer::Contest, cx.now + cx.dead_interval());
             }
 
+            // Congested (4.7): to the server that is predicted to be least so. Deaf (4.9): to anybody.
+            (Phase::Owner, Input::Congested(heir)) => {
+                self.heir = Some(heir);
+                self.enter(Phase::HandingOver(Next::Ready), Reason::Congested, cx);
+            }
+            (Phase::Owner, Input::NothingReceived) => {
+                self.enter(Phase::Ready, Reason::NothingReceived, cx);
+                self.hush(cx);
+            }
+
             // Advertising (4.3, 4.11).
             (Phase::Owner, Input::Timer(Timer::Announce)) => {
                 if let Some(cause) = self.pending.take() {
@@ -379,7 +406,7 @@ impl Service {
             (Phase::Owner, Input::Command(command @ Command::Drain)) => {
                 self.hand_over(Next::Drained, Reason::Command(command), cx);
             }
-            (Phase::HandingOver(Next::Standby), Input::Command(Command::Drain)) => {
+            (Phase::HandingOver(Next::Ready | Next::Standby), Input::Command(Command::Drain)) => {
                 self.enter(Phase::HandingOver(Next::Drained), Reason::Command(Command::Drain), cx);
             }
             (Phase::Ready | Phase::Standby | Phase::Adopting, Input::Command(command @ Command::Drain)) => {
@@ -407,7 +434,7 @@ impl Service {
                 self.enter(Phase::Standby, Reason::Command(command), cx);
             }
             (
-                Phase::Ready | Phase::Standby | Phase::HandingOver(Next::Standby),
+                Phase::Ready | Phase::Standby | Phase::HandingOver(Next::Ready | Next::Standby),
                 Input::Command(command @ Command::TakeOver),
             ) => self.take_over(Reason::Command(command), cx),
             (Phase::Owner, Input::Command(command @ Command::TakeOver)) => {
@@ -423,6 +450,7 @@ impl Service {
             (Phase::Down, Input::Stop) => {}
             (_, Input::Stop) => self.enter(Phase::Down, Reason::Stop, cx),
             (Phase::HandingOver(next), Input::Timer(Timer::HandOver)) => match next {
+                Next::Ready => self.take_over(Reason::NobodyTookOver, cx),
                 // The last able server keeps the gate.
                 Next::Standby => {
                     self.take_over(Reason::NobodyTookOver, cx);
@@ -444,6 +472,8 @@ impl Service {
                 | Input::Timer(_)
                 | Input::OwnerLost(_)
                 | Input::Stalled
+                | Input::Congested(_)
+                | Input::NothingReceived
                 | Input::FewQueries
                 | Input::Woken(_)
                 | Input::Command(_),
@@ -456,6 +486,9 @@ impl Service {
         let from = self.state();
         let was = std::mem::replace(&mut self.phase, phase);
         self.timers.enter(phase);
+        if !matches!(phase, Phase::HandingOver(_)) {
+            self.heir = None;
+        }
         self.suspect = false;
         self.silence = None;
         self.deaf = false;
@@ -645,7 +678,7 @@ impl Service {
         match self.phase {
             Phase::Down | Phase::Listening | Phase::HandingOver(Next::Down) => State::Down,
             Phase::Standby | Phase::HandingOver(Next::Standby) => State::Standby,
-            Phase::Ready => State::Ready,
+            Phase::Ready | Phase::HandingOver(Next::Ready) => State::Ready,
             Phase::Adopting if self.config.mode == Mode::Solicited => State::Ready,
             Phase::Owner | Phase::Adopting => State::Owner,
             Phase::Drained | Phase::HandingOver(Next::Drained) => State::Drained,
@@ -681,6 +714,7 @@ impl Service {
             },
             successors: if self.owns() { self.successors.clone() } else { Vec::new() },
             slice_left: self.slice_end.map(|end| end.since(now)),
+            load: Some(self.gauge.told()),
         }
     }
 
@@ -715,6 +749,8 @@ impl Service {
             },
             epoch: self.epoch,
             quiet: self.quiet,
+            load: self.gauge.permille(),
+            rate: self.gauge.rate(),
             drained: self.drained,
             penalty_until: self.penalty_until.filter(|until| now < *until),
             slice_left,
@@ -772,6 +808,7 @@ impl Service {
 impl From<Next> for Phase {
     fn from(next: Next) -> Self {
         match next {
+            Next::Ready => Self::Ready,
             Next::Standby => Self::Standby,
             Next::Drained => Self::Drained,
             Next::Down => Self::Down,

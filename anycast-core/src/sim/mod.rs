@@ -52,6 +52,7 @@ pub fn config(number: usize) -> Config {
             checks: vec![CheckConfig { rise: 1, fall: 1 }],
             process: true,
             standby: None,
+            load: None,
             foreign: Vec::new(),
             restored: Restored::default(),
         }],
