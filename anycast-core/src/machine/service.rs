@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `Listening` shows as state Down, `HandingOver` as the state it leads to, `Adopting` as Owner: phases are what this
-//! server does, states are what it tells.
+//! server does, states are what it tells. The numbers of rules are those of `docs/scheduler.md`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -299,7 +299,7 @@ impl Service {
     /// The machine: what each input means in each phase. Pairs that are not listed mean nothing.
     pub(crate) fn step(&mut self, input: Input, cx: &mut Context<'_>) {
         match (self.phase, input) {
-            // Able or not (DESIGN 4.1, 4.2): listen first; a service that fails is shut at once and says so.
+            // Able or not (rules 1, 2): listen first; a service that fails is shut at once and says so.
             (Phase::Down, Input::Able) if !self.stopped => self.enter(Phase::Listening, Reason::Able, cx),
             (Phase::Listening, Input::Timer(Timer::Listen)) => {
                 let phase = if self.drained { Phase::Drained } else { Phase::Ready };
@@ -311,7 +311,7 @@ impl Service {
                 self.enter(Phase::Down, Reason::NotAble(self.health.impediments()), cx);
             }
 
-            // Adoption (4.13): own on once able and nobody else was heard for a dead interval.
+            // Adoption (rule 13): own on once able and nobody else was heard for a dead interval.
             (Phase::Adopting, Input::Able) if self.timers.at(Timer::Listen).is_none() => self.adopted(cx),
             (Phase::Adopting, Input::Timer(Timer::Listen)) if self.able => self.adopted(cx),
             (Phase::Adopting, Input::Timer(Timer::Adoption)) => {
@@ -323,7 +323,7 @@ impl Service {
                 self.enter(phase, Reason::OtherOwner(rival.server), cx);
             }
 
-            // Another owner (4.5, 4.10): the higher (epoch, id) stays and says so, the other gives way.
+            // Another owner (rules 5, 10): the higher (epoch, id) stays and says so, the other gives way.
             (Phase::Owner, Input::OwnerHeard(rival)) => {
                 if (rival.epoch, rival.server) > (self.reign, cx.server) {
                     let phase = if self.quiet { Phase::Standby } else { Phase::Ready };
@@ -355,7 +355,7 @@ impl Service {
             }
             (_, Input::ForeignHeard(mac)) => self.note_foreign(mac, cx),
 
-            // No owner (4.3, 4.9): contest it; standby ends.
+            // No owner (rules 3, 9): contest it; standby ends.
             (_, Input::Timer(Timer::Silent)) => self.owner_silent(cx),
             (_, Input::Timer(Timer::Foreign)) => {
                 self.foreign = None;
@@ -373,7 +373,7 @@ impl Service {
                 self.timers.arm(Timer::Contest, cx.now + cx.dead_interval());
             }
 
-            // Congested (4.7): to the server that is predicted to be least so. Deaf (4.9): to anybody.
+            // Congested (rule 7): to the server that is predicted to be least so. Deaf (rule 9): to anybody.
             (Phase::Owner, Input::Congested(heir)) => {
                 self.heir = Some(heir);
                 self.enter(Phase::HandingOver(Next::Ready), Reason::Congested, cx);
@@ -383,7 +383,7 @@ impl Service {
                 self.hush(cx);
             }
 
-            // Advertising (4.3, 4.11).
+            // Advertising (rules 3, 11).
             (Phase::Owner, Input::Timer(Timer::Announce)) => {
                 if let Some(cause) = self.pending.take() {
                     self.announce(cause, cx);
@@ -391,7 +391,7 @@ impl Service {
             }
             (Phase::Owner, Input::Timer(Timer::Repeat)) => self.repeat(cx),
 
-            // Standby (4.8).
+            // Standby (rule 8).
             (Phase::Owner, Input::FewQueries) => self.fall_quiet(Reason::FewQueries, cx),
             (Phase::Ready, Input::FewQueries) if self.dispensable(cx) => {
                 self.enter(Phase::Standby, Reason::FewQueries, cx);
@@ -442,7 +442,7 @@ impl Service {
             }
             (Phase::Owner, Input::Command(Command::Announce)) => self.announce(Cause::Command, cx),
 
-            // Stop (4.13): yield, and answer until the next owner is heard.
+            // Stop (rule 13): yield, and answer until the next owner is heard.
             (Phase::Owner | Phase::Adopting, Input::Stop) => self.hand_over(Next::Down, Reason::Stop, cx),
             (Phase::HandingOver(_), Input::Stop) => {
                 self.enter(Phase::HandingOver(Next::Down), Reason::Stop, cx);

@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
 use anycast_core::{
-    CheckConfig, Config as CoreConfig, Event, FarmConfig, LinkId, Machine, Mode, Restored, ServerId,
-    ServiceConfig, ServiceId, StandbyConfig, Time,
+    CheckConfig, Config as CoreConfig, Event, FarmConfig, LinkId, LoadConfig, Machine, Mode, Restored,
+    ServerId, ServiceConfig, ServiceId, StandbyConfig, Time,
 };
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -282,6 +282,11 @@ fn core_service(
         standby: service
             .standby
             .map(|standby| StandbyConfig { queries: standby.queries, window: standby.window }),
+        load: service.load.as_ref().map(|load| LoadConfig {
+            capacity: u32::try_from(load.capacity).unwrap_or(u32::MAX),
+            congested_above: u16::try_from(load.congested_above).unwrap_or(u16::MAX),
+            latency_limit: check.map(|check| check.timeout),
+        }),
         foreign: Vec::new(),
         restored,
     }
