@@ -47,7 +47,7 @@ pub enum AddressError {
         /// The service address.
         address: IpAddr,
         /// What the kernel said.
-        source: rtnetlink::Error,
+        source: Box<rtnetlink::Error>,
     },
     /// The kernel did not list its addresses or interfaces.
     #[error("cannot list the host's {what}: {source}")]
@@ -55,7 +55,7 @@ pub enum AddressError {
         /// `addresses` or `interfaces`.
         what: &'static str,
         /// What the kernel said.
-        source: rtnetlink::Error,
+        source: Box<rtnetlink::Error>,
     },
     /// There is no loopback interface.
     #[error("this network namespace has no loopback interface")]
@@ -174,11 +174,12 @@ impl Addresses {
                 })?;
                 return Ok(AddressOrigin::Found);
             }
-            Err(source) => {
+            Err(error) => {
                 // Not added: best forgotten, but the kernel's error is the one to tell.
                 let _ = state.update(|state| {
                     state.addresses.remove(&address);
                 });
+                let source = Box::new(error);
                 return Err(AddressError::Netlink { operation: "add", preposition: "to", address, source });
             }
         }
@@ -208,7 +209,7 @@ impl Addresses {
                     operation: "remove",
                     preposition: "from",
                     address,
-                    source,
+                    source: Box::new(source),
                 });
             }
         };
@@ -245,7 +246,7 @@ impl Addresses {
 
     /// Where the host has `address`.
     async fn places(&self, address: IpAddr) -> Result<Vec<Place>, AddressError> {
-        let listed = |source| AddressError::List { what: "addresses", source };
+        let listed = |error| listed("addresses", error);
         let mut messages = self.handle.address().get().execute();
         let mut places = Vec::new();
         while let Some(message) = messages.try_next().await.map_err(listed)? {
@@ -267,13 +268,13 @@ impl Addresses {
                 })
             })),
             Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
-            Err(source) => Err(AddressError::List { what: "interfaces", source }),
+            Err(error) => Err(listed("interfaces", error)),
         }
     }
 
     /// The loopback interface: index 1 in practice, but nobody promised.
     async fn loopback(&self) -> Result<LinkHeader, AddressError> {
-        let listed = |source| AddressError::List { what: "interfaces", source };
+        let listed = |error| listed("interfaces", error);
         let mut messages = self.handle.link().get().execute();
         let mut loopback = None;
         while let Some(link) = messages.try_next().await.map_err(listed)? {
@@ -283,6 +284,10 @@ impl Addresses {
         }
         loopback.ok_or(AddressError::NoLoopback)
     }
+}
+
+fn listed(what: &'static str, error: rtnetlink::Error) -> AddressError {
+    AddressError::List { what, source: Box::new(error) }
 }
 
 fn host_prefix(address: IpAddr) -> u8 {
