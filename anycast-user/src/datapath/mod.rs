@@ -1,7 +1,7 @@
 //! The BPF side: loading, attaching, pinning, maps and rings. The only user of aya.
 //!
-//! [`Datapath`] is one interface's fast path. It outlives the process by its pins under `<bpffs>/<interface>`; who opens it
-//! again adopts link, gates and counters as they are.
+//! [`Datapath`] is one interface's fast path. It outlives the process by its pins under `<bpffs>/<interface>` (dots in the
+//! interface's name, which a bpffs refuses, as colons); who opens it again adopts link, gates and counters as they are.
 
 mod error;
 mod events;
@@ -426,31 +426,37 @@ fn attach(ebpf: &Ebpf, pins: &Pins, options: &Options, ifindex: u32) -> Result<O
 
 /// What the kernel's refusal to attach means.
 fn refusal(options: &Options, ifindex: u32, source: io::Error) -> Error {
-    /// MTU that every driver with XDP has a buffer for.
+    let interface = options.interface.clone();
+    if let Some(libc::EBUSY | libc::EEXIST) = source.raw_os_error()
+        && let Ok(Some(attached)) = attached(&interface, ifindex)
+    {
+        return occupied(&interface, attached);
+    }
+    let mtu = interface::mtu(&interface).unwrap_or(0);
+    refusal_without_program(interface, options.mode, mtu, source)
+}
+
+/// As [`refusal`], when it is not another program's fault. Drivers answer `EINVAL` or `ERANGE` to an MTU that they have no
+/// buffers for, and so does a kernel without BPF links for XDP, to which the MTU does not matter.
+fn refusal_without_program(interface: String, mode: Mode, mtu: u32, source: io::Error) -> Error {
+    /// MTU that every driver with XDP has buffers for.
     const USUAL_MTU: u32 = 1500;
-    let name = options.interface.clone();
-    let native = options.mode == Mode::Native;
-    let mtu = interface::mtu(&name).unwrap_or(0);
+    let native = mode == Mode::Native;
     match source.raw_os_error() {
         Some(libc::EPERM) => Error::Permission { operation: "attach an XDP program" },
-        Some(libc::EOPNOTSUPP) if native => Error::NoNativeXdp { interface: name },
-        Some(libc::EBUSY | libc::EEXIST) => match attached(&name, ifindex) {
-            Ok(Some(attached)) => occupied(&name, attached),
-            _ => Error::io("attach to", name, source),
-        },
-        Some(libc::ENODEV) => Error::NoInterface { interface: name },
-        Some(libc::ERANGE | libc::EINVAL) if native && mtu > USUAL_MTU => {
-            Error::Mtu { interface: name, mtu, source }
-        }
-        Some(libc::EINVAL) => Error::NoLink { interface: name, source },
-        _ => Error::io("attach to", name, source),
+        Some(libc::EOPNOTSUPP) if native => Error::NoNativeXdp { interface },
+        Some(libc::ENODEV) => Error::NoInterface { interface },
+        Some(libc::ERANGE) if native => Error::Mtu { interface, mtu, source },
+        Some(libc::EINVAL) if native && mtu > USUAL_MTU => Error::Mtu { interface, mtu, source },
+        Some(libc::EINVAL) => Error::NoLink { interface, source },
+        _ => Error::io("attach to", interface, source),
     }
 }
 
 /// Puts the loaded program into the place of the pinned one.
 fn replace(ebpf: &Ebpf, pins: &Pins, link: &OwnedFd) -> Result<(), Error> {
     let program = object::program(ebpf)?.fd().map_err(|error| Error::Load { message: error.to_string() })?;
-    let (path, new) = (pins.program(), pins.directory().join("prog.new"));
+    let (path, new) = (pins.program(), pins.new_program());
     let _ = std::fs::remove_file(&new);
     sys::pin(program.as_fd(), &new).map_err(|error| Error::io("pin", &new, error))?;
     if let Err(error) = sys::link_update(link.as_fd(), program.as_fd()) {
@@ -574,5 +580,27 @@ impl std::fmt::Debug for Datapath {
             .field("adopted", &self.adopted())
             .field("program", &self.program().map(|fd| fd.as_raw_fd()).ok())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_by_what_the_operator_can_do() {
+        let refusal = |mode, mtu, code| {
+            refusal_without_program("eth9".to_owned(), mode, mtu, io::Error::from_raw_os_error(code))
+        };
+        use Mode::{Generic, Native};
+        assert!(matches!(refusal(Native, 1500, libc::EPERM), Error::Permission { .. }));
+        assert!(matches!(refusal(Native, 1500, libc::EOPNOTSUPP), Error::NoNativeXdp { .. }));
+        assert!(matches!(refusal(Generic, 1500, libc::EOPNOTSUPP), Error::Io { .. }));
+        assert!(matches!(refusal(Native, 9000, libc::EINVAL), Error::Mtu { mtu: 9000, .. }));
+        assert!(matches!(refusal(Native, 3520, libc::ERANGE), Error::Mtu { mtu: 3520, .. }));
+        // Where aya would have attached by netlink.
+        assert!(matches!(refusal(Native, 1500, libc::EINVAL), Error::NoLink { .. }));
+        assert!(matches!(refusal(Generic, 9000, libc::EINVAL), Error::NoLink { .. }));
+        assert!(matches!(refusal(Native, 1500, libc::ENOMEM), Error::Io { .. }));
     }
 }

@@ -15,7 +15,7 @@ use super::{
     sys,
 };
 
-/// The pins of one interface: `<bpffs>/<interface>/{link,prog,maps/…}`.
+/// The pins of one interface: `<bpffs>/<interface>/{link,prog,maps/…}`, dots in the interface's name as colons.
 #[derive(Clone, Debug)]
 pub(super) struct Pins {
     interface: String,
@@ -35,7 +35,8 @@ pub(super) enum State {
 
 impl Pins {
     pub fn new(bpffs: &Path, interface: &str) -> Self {
-        Self { interface: interface.to_owned(), directory: bpffs.join(interface) }
+        // A bpffs refuses names with a dot, which interface names may have; a colon they may not have.
+        Self { interface: interface.to_owned(), directory: bpffs.join(interface.replace('.', ":")) }
     }
 
     pub fn directory(&self) -> &Path {
@@ -48,6 +49,11 @@ impl Pins {
 
     pub fn program(&self) -> PathBuf {
         self.directory.join("prog")
+    }
+
+    /// Where a program is pinned that is about to take the other's place.
+    pub fn new_program(&self) -> PathBuf {
+        self.directory.join("prog-new")
     }
 
     pub fn maps(&self) -> PathBuf {
@@ -107,7 +113,7 @@ impl Pins {
             // A link whose interface is gone has nothing to detach.
             let _ = sys::link_detach(link.as_fd());
         }
-        for path in [link, self.program()] {
+        for path in [link, self.program(), self.new_program()] {
             remove_file(&path)?;
         }
         let maps = self.maps();
