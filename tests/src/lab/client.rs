@@ -15,6 +15,9 @@ use super::namespace::Namespace;
 /// How long a stopped client still waits for answers.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// Longest sleep between two looks at the wish to stop.
+const NAP: Duration = Duration::from_millis(20);
+
 /// One query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -194,7 +197,9 @@ fn ask(socket: &UdpSocket, interval: Duration, shared: &Shared) {
             let _ = socket.send(&query.emit());
         }
         let due = start + interval * (number + 1);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        while !shared.stop_asking.load(Ordering::Relaxed) && Instant::now() < due {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()).min(NAP));
+        }
     }
 }
 

@@ -19,22 +19,26 @@ pub mod client;
 pub mod daemon;
 pub mod dns;
 pub mod farm;
+pub mod fast_path;
 pub mod frame;
 pub mod namespace;
 pub mod neighbour;
 pub mod programs;
 pub mod responder;
+pub mod solicitor;
 pub mod wait;
 
 pub use capture::{Capture, Captured, Injector};
 pub use child::{Child, anycast_binary, lab_binary};
 pub use client::{Client, Record};
 pub use daemon::{Daemon, DaemonOptions};
-pub use farm::{Farm, FarmOptions, Server};
+pub use farm::{Farm, FarmOptions, Server, Snooping};
+pub use fast_path::FastPath;
 pub use frame::{Frame, Mac};
 pub use namespace::Namespace;
 pub use neighbour::{Neighbour, Nud};
 pub use responder::DnsResponder;
+pub use solicitor::{Solicited, Solicitor};
 pub use wait::{wait_for, wait_until};
 
 /// Whether the lab can run here: `Err` says what is missing, for [`crate::skip()`].
