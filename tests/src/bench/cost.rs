@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use anycast_user::datapath::{Datapath, Mode};
+use anycast_user::datapath::Mode;
 use anyhow::{Context as _, Result, bail};
 use aya::programs::{ProgramInfo, loaded_programs};
 use aya::sys::{Stats, enable_stats};
@@ -114,11 +114,9 @@ pub fn measure(rounds: usize, mut progress: impl FnMut(&str)) -> Result<Costs> {
                 let info = program.program("empty").context("no program empty")?.info()?;
                 nanoseconds_a_run(&wire, info.id())?
             };
-            let fast_path: Datapath = fast_path::attach(&wire, Mode::Native)?;
-            let result = nanoseconds_a_run(&wire, fast_path.program_id());
-            costs.size = size(fast_path.program_id())?;
-            wire.server.run(|| fast_path.detach())?;
-            let over = result? - empty;
+            let fast_path = fast_path::attach(&wire, Mode::Native)?;
+            let over = nanoseconds_a_run(&wire, fast_path.program())? - empty;
+            costs.size = size(fast_path.program())?;
             progress(&format!("round {round}/{rounds} {:<16} {over:>7.1} ns over {empty:.1}", kind.key()));
             costs.over_empty.entry(kind).or_default().push(over);
             costs.empty.push(empty);

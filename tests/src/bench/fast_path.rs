@@ -1,6 +1,7 @@
 //! The fast path as it is measured: sixty-four addresses, the gate held open.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 
 use anycast_common::abi::HOLD_OPEN;
 use anycast_user::datapath::{Datapath, Mode, Options, Service};
@@ -16,14 +17,42 @@ pub fn address(number: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x53, number + 1)
 }
 
-/// Attaches it to the server's end of the wire. To be detached in the server's namespace.
+/// An attached fast path; taken off, with everything pinned, when it is dropped.
+pub struct Attached<'a> {
+    wire: &'a Wire,
+    bpffs: PathBuf,
+    datapath: Option<Datapath>,
+}
+
+impl Attached<'_> {
+    /// Its number among the kernel's programs.
+    pub fn program(&self) -> u32 {
+        self.datapath.as_ref().map_or(0, Datapath::program_id)
+    }
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        if let Some(datapath) = self.datapath.take()
+            && let Err(error) = self.wire.server.run(|| datapath.detach())
+        {
+            eprintln!("cannot detach the measured program: {error}");
+        }
+        // Empty by now, or else the error above has been printed.
+        let _ = std::fs::remove_dir(&self.bpffs);
+    }
+}
+
+/// Attaches it to the server's end of the wire.
 ///
 /// # Errors
 /// The fast path is not built, or refused.
-pub fn attach(wire: &Wire, mode: Mode) -> Result<Datapath> {
-    let bpffs = std::path::PathBuf::from(format!("/sys/fs/bpf/anycast-bench-{}", wire.server.name()));
-    let options = Options { interface: SERVER.to_owned(), mode, bpffs, log: false };
-    let mut fast_path = wire.server.run(|| Datapath::open(&options)).context("attach the fast path")?;
+pub fn attach(wire: &Wire, mode: Mode) -> Result<Attached<'_>> {
+    let bpffs = PathBuf::from(format!("/sys/fs/bpf/anycast-bench-{}", wire.server.name()));
+    let options = Options { interface: SERVER.to_owned(), mode, bpffs: bpffs.clone(), log: false };
+    let datapath = wire.server.run(|| Datapath::open(&options)).context("attach the fast path")?;
+    let mut attached = Attached { wire, bpffs, datapath: None };
+    let datapath = attached.datapath.insert(datapath);
     let services: Vec<Service> = (0..SERVICES)
         .map(|number| Service {
             address: IpAddr::V6(address(number)),
@@ -34,8 +63,8 @@ pub fn attach(wire: &Wire, mode: Mode) -> Result<Datapath> {
             source: Some(SERVER_ADDRESS),
         })
         .collect();
-    for index in fast_path.set_services(SERVER_MAC, &services).context("fill the table")? {
-        fast_path.set_hold(index, HOLD_OPEN);
+    for index in datapath.set_services(SERVER_MAC, &services).context("fill the table")? {
+        datapath.set_hold(index, HOLD_OPEN);
     }
-    Ok(fast_path)
+    Ok(attached)
 }

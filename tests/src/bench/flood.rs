@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use super::fast_path::{self, address};
 use super::stats::Samples;
-use super::wire::{self, PEER, PEER_ADDRESS, PEER_MAC, SERVER, SERVER_ADDRESS, SERVER_MAC, Wire};
+use super::wire::{self, PEER, PEER_ADDRESS, PEER_MAC, SERVER, SERVER_ADDRESS, Wire};
 use crate::frames::Neighbor;
 use crate::lab::{Child, Namespace, wait_until};
 
@@ -77,13 +77,10 @@ fn spell(answerer: Answerer) -> Result<(f64, f64, f64)> {
     // The address where NSD is asked is the server's own in both cases, so that only the answerer differs.
     let nsd = nsd(&wire.server, directory.path())?;
     wire.load(&Neighbor::solicitation(PEER_MAC, PEER_ADDRESS, target).frame())?;
-    neighbours(&wire)?;
     let measured = match answerer {
         Answerer::FastPath => {
-            let fast_path = fast_path::attach(&wire, Mode::Native)?;
-            let measured = quiet_and_flooded(&wire, directory.path());
-            wire.server.run(|| fast_path.detach())?;
-            measured
+            let _fast_path = fast_path::attach(&wire, Mode::Native)?;
+            quiet_and_flooded(&wire, directory.path())
         }
         Answerer::Kernel => {
             let _pass = wire::attach(&wire, "pass")?;
@@ -93,19 +90,6 @@ fn spell(answerer: Answerer) -> Result<(f64, f64, f64)> {
     };
     nsd.signal(Signal::SIGTERM)?;
     measured
-}
-
-/// Both ends know each other for good: the peer's counter drops every answer to a solicitation, the kernel's among them.
-fn neighbours(wire: &Wire) -> Result<()> {
-    let mac = |mac: [u8; 6]| mac.map(|octet| format!("{octet:02x}")).join(":");
-    let known = |namespace: &Namespace, address: std::net::Ipv6Addr, of: [u8; 6], interface: &str| {
-        let address = address.to_string();
-        namespace
-            .ip(&["neigh", "replace", &address, "lladdr", &mac(of), "dev", interface, "nud", "permanent"])
-            .map(drop)
-    };
-    known(&wire.server, PEER_ADDRESS, PEER_MAC, SERVER)?;
-    known(&wire.peer, SERVER_ADDRESS, SERVER_MAC, PEER)
 }
 
 fn quiet_and_flooded(wire: &Wire, directory: &Path) -> Result<(f64, f64, f64)> {

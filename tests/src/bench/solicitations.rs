@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use std::process::Command;
 use std::time::Duration;
 
-use anycast_user::datapath::{Datapath, Mode};
+use anycast_user::datapath::Mode;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 
@@ -138,10 +138,8 @@ fn answers(wire: &Wire, rate: Option<f64>) -> Result<(f64, f64)> {
 }
 
 fn with_fast_path(wire: &Wire, mode: Mode) -> Result<(f64, f64)> {
-    let fast_path: Datapath = fast_path::attach(wire, mode)?;
-    let result = answers(wire, None);
-    wire.server.run(|| fast_path.detach())?;
-    result
+    let _fast_path = fast_path::attach(wire, mode)?;
+    answers(wire, None)
 }
 
 /// ndppd under overload answers little; what it is good for is the highest rate at which it answers nearly everything.
