@@ -435,11 +435,17 @@ fn a_probe_of_the_service_address_never_reaches_a_peer() {
             result.unwrap();
         }
     }
+    // An address of our own that is on the link, and not a service's, can be asked as well.
+    for address in [IpAddr::V6(ours.address), IpAddr::V4(ours.address_v4)] {
+        for result in run_probes(&ours.namespace, address, &[SERVICE, SERVICE_V4]) {
+            result.unwrap();
+        }
+    }
     service.kill().unwrap();
-    for address in [SERVICE, SERVICE_V4] {
-        for result in run_probes(&ours.namespace, address, &[address]) {
+    for address in [SERVICE, SERVICE_V4, IpAddr::V6(ours.address), IpAddr::V4(ours.address_v4)] {
+        for result in run_probes(&ours.namespace, address, &[SERVICE, SERVICE_V4]) {
             let error = result.unwrap_err();
-            assert!(matches!(error, CheckError::Refused { .. }), "{error}");
+            assert!(matches!(error, CheckError::Refused { .. }), "{address}: {error}");
         }
     }
 }

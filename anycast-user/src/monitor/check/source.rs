@@ -6,10 +6,11 @@
 //!
 //! | the address asked | source | device |
 //! |---|---|---|
-//! | loopback, or a service address, or any other address of this host | `::1` or `127.0.0.1` | bound to `lo` |
-//! | an address of another host (a service behind this one, in a container, …) | the kernel's choice, refused if it is a service address | the route's |
+//! | loopback, or a service address | `::1` or `127.0.0.1` | bound to `lo` |
+//! | any other, of this host or another (a service in a container, …) | the kernel's choice, refused if it is a service address | the route's |
 //!
-//! A socket bound to `lo` cannot send through another device, whatever the routing tables say.
+//! A socket bound to `lo` cannot send through another device, whatever the routing tables say. It cannot reach this host's
+//! addresses on other interfaces either, so those are asked as another host's are: no peer has them.
 
 use std::{
     io,
@@ -72,21 +73,11 @@ const LOOPBACK_DEVICE: &[u8] = b"lo";
 
 /// The loopback address to send from, if the probe must stay on this host.
 fn source_for(server: IpAddr, service_addresses: &[IpAddr]) -> Option<IpAddr> {
-    let stays = server.is_loopback() || service_addresses.contains(&server) || is_local(server);
+    let stays = server.is_loopback() || service_addresses.contains(&server);
     stays.then_some(match server {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     })
-}
-
-/// Whether `address` is one of this host's own. The kernel sends to such an address from the address itself, so a connected
-/// UDP socket, which sends nothing, tells. (A bind would not: with `ip_nonlocal_bind` it always succeeds.)
-fn is_local(address: IpAddr) -> bool {
-    // Any port but 0 does: nothing is sent.
-    const DISCARD: u16 = 9;
-    let source = std::net::UdpSocket::bind((unspecified(address), 0))
-        .and_then(|socket| socket.connect((address, DISCARD)).and_then(|()| socket.local_addr()));
-    source.is_ok_and(|source| source.ip() == address)
 }
 
 fn unspecified(like: IpAddr) -> IpAddr {

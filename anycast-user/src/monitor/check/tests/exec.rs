@@ -42,7 +42,13 @@ async fn endless_output_is_neither_kept_nor_waited_for() {
 #[tokio::test]
 async fn a_command_is_over_when_it_ends_though_a_child_keeps_its_output_open() {
     // The control is the next test: there the same child is killed, because its parent did not end.
-    run(shell("sleep 30 & exit 0"), LONG).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("child");
+    run(shell(&format!("sleep 1000 & echo $! > {}; exit 0", file.display())), LONG).await.unwrap();
+    let child = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+    assert!(lives(child), "the child did not keep the output open, so the test shows nothing");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL).unwrap();
+    ends(child).await;
 }
 
 #[tokio::test]
