@@ -20,8 +20,8 @@ pub const SLOTS: u32 = 1024;
 /// [`Meta::table`]. The program never sees a half-written table.
 pub const SERVICES_ENTRIES: u32 = 2 * SLOTS;
 
-/// [`Service::index`] of an empty slot. Zero-filled slots must not match either, which the full compare of address and
-/// VLAN ensures: no service has the address `::`.
+/// [`Service::index`] of an empty slot. There is no gate of this index, so that a frame for `::`, which such a slot matches,
+/// passes. Zero-filled slots would be service 0 at `::`: user space fills the table with empty ones before attaching.
 pub const NO_SERVICE: u32 = u32::MAX;
 
 /// Where a key belongs in a half of the `SERVICES` table.
@@ -165,7 +165,7 @@ pub struct Counters {
     pub tcp_syns: u64,
     /// Bytes of the frames counted in `queries`, `responses`, `tcp_syns` and `malformed`.
     pub bytes: u64,
-    /// UDP packets to a service port too short for a DNS header.
+    /// UDP packets to a service port whose UDP length, IP length or first buffer cannot hold a DNS header.
     pub malformed: u64,
     /// IP fragments to the service address, whose port cannot be seen; they pass.
     pub fragments: u64,

@@ -43,7 +43,7 @@ impl Table {
                 return Err(fault(service, ServiceFault::Duplicate));
             }
         }
-        let mut free = vec![true; SERVICES_MAX];
+        let mut free = [true; SERVICES_MAX];
         let kept: Vec<Option<u32>> = keys.iter().map(&known).collect();
         for index in kept.iter().flatten() {
             free[*index as usize] = false;
