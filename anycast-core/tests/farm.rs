@@ -858,18 +858,3 @@ fn an_owner_that_gets_nothing_where_the_last_got_many_queries_gives_way() {
     assert_eq!(sim.gates(), [1]);
     assert_eq!(sim.changes().count(), 1);
 }
-
-#[test]
-fn a_successor_that_slept_through_the_end_of_a_slice_does_not_take_it_from_the_next() {
-    let mut sim = settled(3, rotating);
-    sim.run(Duration::from_secs(1));
-    let old = owner(&sim);
-    let successors = sim.status(old).expect("runs").services[0].successors.clone();
-    let (first, second) = (successors[0].0 as usize - 1, successors[1].0 as usize - 1);
-    sim.pause(first, Duration::from_millis(4_500));
-    sim.run(Duration::from_secs(5));
-    assert_eq!(owner(&sim), second, "the slice went to the next");
-    assert_eq!(sim.changes().filter(|(_, _, to, _)| *to == State::Owner).count(), 1);
-    let turn = sim.run_until(Duration::from_secs(11), 10 * MS, |sim| sim.state(first) == State::Owner);
-    assert!(turn.is_some(), "its own comes");
-}
