@@ -185,7 +185,7 @@ pub struct StateDir {
     path: PathBuf,
     state: State,
     /// Held for its lock.
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
@@ -216,7 +216,7 @@ impl StateDir {
             state.addresses.clear();
             state.sysctls.clear();
         }
-        Ok(Self { path: path.to_owned(), state, _lock: lock })
+        Ok(Self { path: path.to_owned(), state, lock })
     }
 
     /// The directory.
@@ -279,6 +279,14 @@ impl StateDir {
         fs::rename(temporary, &path).map_err(failed("replace", &path))?;
         // The rename itself is on disk only when the directory is.
         File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(failed("sync", &self.path))
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // Closing would not do: a child that this process has forked and that has not yet come to its exec shares the lock. If it
+        // fails, the lock ends with the last of them.
+        let _ = self.lock.unlock();
     }
 }
 
