@@ -108,8 +108,12 @@ mod program {
     }
 
     /// `N` octets of the frame from `at` on.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the frame is memory of its own, to which the context only points"
+    )]
     #[inline(always)]
-    fn view<'a, const N: usize>(ctx: &'a XdpContext, at: usize) -> Option<&'a mut [u8; N]> {
+    fn view<const N: usize>(ctx: &XdpContext, at: usize) -> Option<&mut [u8; N]> {
         let start = ctx.data() + at;
         if start + N > ctx.data_end() {
             return None;

@@ -1,4 +1,4 @@
-//! The configuration file: TOML read into plain structs of options ([`mod@options`]), then checked as a whole into a
+//! The configuration file: TOML read into plain structs of options (`options`), then checked as a whole into a
 //! [`Config`] that holds only sound values.
 //!
 //! Every error names the file, the line, the key and what to do about it; all errors of the second step are reported at once.
@@ -147,7 +147,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checked {
     /// Its own `[service.check]`.
-    Own(Check),
+    Own(Box<Check>),
     /// `check_as`: index of the service whose own check it shares.
     As(usize),
 }

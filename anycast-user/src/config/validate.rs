@@ -344,7 +344,7 @@ impl Validator<'_> {
             );
         }
         let check = match (options.check, link) {
-            (Some(check), None) => Checked::Own(self.check(check, address)),
+            (Some(check), None) => Checked::Own(Box::new(self.check(check, address))),
             (None, Some(other)) => Checked::As(other),
             (Some(check), Some(_)) => {
                 let what = "has its own [service.check] and check_as: remove one of them";
