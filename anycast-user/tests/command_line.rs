@@ -49,7 +49,9 @@ fn without_a_command_it_shows_how_and_exits_2() {
 
 #[test]
 fn help_is_no_failure_and_fits_100_columns() {
-    for command in ["run", "load", "check", "status", "stats", "hold", "drain", "stop", "detach", "completions", "man"] {
+    for command in
+        ["run", "load", "check", "status", "stats", "hold", "drain", "stop", "detach", "completions", "man"]
+    {
         let outcome = anycast(&[command, "--help"]);
         assert_eq!(outcome.code, 0, "{command}");
         assert!(outcome.out.contains("Example"), "{command}");
@@ -179,7 +181,10 @@ fn without_pins_there_are_no_stats() {
     let all = anycast(&["stats", "--bpffs", bpffs]);
     assert_eq!((all.code, all.out), (0, format!("no fast path is pinned under {bpffs}\n")));
     let json = anycast(&["stats", "--bpffs", bpffs, "--json"]);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&json.out).unwrap(), serde_json::json!({"interfaces": []}));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&json.out).unwrap(),
+        serde_json::json!({"interfaces": []})
+    );
     let one = anycast(&["stats", "--bpffs", bpffs, "--interface", "nosuchif0"]);
     assert_eq!(one.code, 1);
     assert!(one.err.contains("no fast path of nosuchif0 is pinned"), "{}", one.err);
@@ -214,7 +219,13 @@ fn completions_and_manual_pages_come_out() {
 #[test]
 fn a_reader_that_has_gone_is_no_failure() {
     let output = std::process::Command::new("sh")
-        .args(["-c", &format!("{} man | head -c 10 > /dev/null; echo ${{PIPESTATUS:-ok}}", env!("CARGO_BIN_EXE_anycast"))])
+        .args([
+            "-c",
+            &format!(
+                "{} man | head -c 10 > /dev/null; echo ${{PIPESTATUS:-ok}}",
+                env!("CARGO_BIN_EXE_anycast")
+            ),
+        ])
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

@@ -464,12 +464,26 @@ fn keys_without_a_function_yet_are_refused_not_ignored() {
             "this version cannot do that yet",
         );
     }
-    let load = with("", "") + "[service.load]\ncapacity = 200000\n";
-    assert!(
-        problems(&load)[0].contains("service.load: this version cannot do that yet"),
-        "{:?}",
-        problems(&load)
-    );
+}
+
+#[test]
+fn load_is_measured_against_a_capacity() {
+    let load = |keys: &str| with("", "") + "[service.load]\n" + keys;
+    let parsed = parse(&load("capacity = 200000\ncongested_above = 0.75\n")).unwrap();
+    assert_eq!(parsed.services[0].load, Some(Load { capacity: 200_000, congested_above: 750 }));
+    assert_eq!(parse(&load("capacity = 1\n")).unwrap().services[0].load.unwrap().congested_above, 800);
+    assert_eq!(parse(&with("", "")).unwrap().services[0].load, None);
+    for (keys, what) in [
+        ("congested_above = 0.8\n", "service.load.capacity: is missing"),
+        ("capacity = 0\n", "service.load.capacity: 0 is out of range"),
+        ("capacity = 4294967296\n", "service.load.capacity: 4294967296 is out of range"),
+        ("capacity = 1\ncongested_above = 0.0\n", "service.load.congested_above: 0 is out of range"),
+        ("capacity = 1\ncongested_above = 1.1\n", "service.load.congested_above: 1.1 is out of range"),
+        ("capacity = 1\ncongested_above = nan\n", "service.load.congested_above: NaN is out of range"),
+    ] {
+        let told = problems(&load(keys));
+        assert!(told.len() == 1 && told[0].contains(what), "{keys}: {told:#?}");
+    }
 }
 
 #[test]

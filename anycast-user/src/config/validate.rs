@@ -441,18 +441,43 @@ impl Validator<'_> {
     }
 
     fn load(&mut self, load: Spanned<options::Load>) -> Option<Load> {
-        let what = "load does not decide anything; remove [service.load]";
-        self.not_yet(Some(&load), "service.load", what);
+        let span = load.span();
         let load = load.into_inner();
-        let capacity =
-            load.capacity.map(Spanned::into_inner).and_then(|capacity| u64::try_from(capacity).ok())?;
-        let above = load.congested_above.map_or(0.8, Spanned::into_inner);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped to 0..=1000 first"
-        )]
-        let congested_above = (above * 1000.0).clamp(0.0, 1000.0) as u32;
-        Some(Load { capacity, congested_above })
+        let capacity = match load.capacity {
+            None => {
+                self.problem(
+                    span,
+                    "service.load.capacity",
+                    "is missing: queries per second this server can answer",
+                );
+                None
+            }
+            Some(capacity) => match u32::try_from(*capacity.get_ref()) {
+                Ok(fitting) if fitting > 0 => Some(u64::from(fitting)),
+                _ => {
+                    let what = format!(
+                        "{} is out of range: 1 to {} queries per second",
+                        capacity.get_ref(),
+                        u32::MAX
+                    );
+                    self.problem(capacity.span(), "service.load.capacity", what);
+                    None
+                }
+            },
+        };
+        let above = load.congested_above.as_ref().map_or(0.8, |above| *above.get_ref());
+        // Also refuses what is not a number.
+        if !(0.001..=1.0).contains(&above) {
+            let span = load.congested_above.map_or(0..0, |above| above.span());
+            self.problem(
+                span,
+                "service.load.congested_above",
+                format!("{above} is out of range: 0.001 to 1.0"),
+            );
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 1000")]
+        let congested_above = (above * 1000.0).round() as u32;
+        Some(Load { capacity: capacity?, congested_above })
     }
 }
