@@ -21,8 +21,8 @@ pub fn start(verbosity: u8) -> Result<(), String> {
             format!("{FILTER_VARIABLE}={filter}: {error}; write a level, as debug, or target=level, as anycast_user::monitor=trace")
         })?,
         Err(_) => EnvFilter::new(match verbosity {
-            0 => "info",
-            1 => "info,anycast=debug,anycast_user=debug,anycast_core=debug",
+            0 => "info,netlink_packet_route=error",
+            1 => "info,netlink_packet_route=error,anycast=debug,anycast_user=debug,anycast_core=debug",
             _ => "debug,anycast=trace,anycast_user=trace,anycast_core=trace",
         }),
     };
