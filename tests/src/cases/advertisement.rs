@@ -6,8 +6,8 @@ use anycast_common::abi::{Counters, Drop, EVENT_PEER_ADVERTISEMENT, Event};
 
 use super::*;
 use crate::frames::{
-    Extension, FLAG_OVERRIDE, FLAG_ROUTER, FLAG_SOLICITED, NEXT_HOP_BY_HOP, Neighbor, customer, option,
-    target_link_layer,
+    ALL_NODES, Extension, FLAG_OVERRIDE, FLAG_ROUTER, FLAG_SOLICITED, NEXT_HOP_BY_HOP, Neighbor, customer,
+    group_mac, option, solicited_node, target_link_layer,
 };
 
 fn announcement() -> Neighbor {
@@ -68,6 +68,13 @@ fn peers() -> Vec<Case> {
     to_other.ether.destination = OTHER_MAC;
     let with_experiment =
         Neighbor { options: [option(253, &[7; 14]), target_link_layer(PEER_MAC)].concat(), ..announcement() };
+    let mut to_group = announcement();
+    to_group.ether.destination = group_mac(solicited_node(PLAIN_ADDRESS));
+    to_group.ip.destination = solicited_node(PLAIN_ADDRESS);
+    let mut from_group = announcement();
+    from_group.ether.source[0] |= 1;
+    let mut from_multicast = announcement();
+    from_multicast.ip.source = ALL_NODES;
     let mut padded = announcement();
     padded.ether.padding = 6;
     vec![
@@ -83,6 +90,20 @@ fn peers() -> Vec<Case> {
             Neighbor { flags: 0, ..announcement() },
             event(0, PEER_MAC),
         ),
+        heard(
+            "na with reserved bits",
+            "na for a foreign address",
+            Neighbor { flags: 0x1f | FLAG_OVERRIDE, ..announcement() },
+            event(FLAG_OVERRIDE, PEER_MAC),
+        ),
+        heard(
+            "na to the solicited-node group",
+            "na to all routers",
+            to_group,
+            event(FLAG_OVERRIDE, PEER_MAC),
+        ),
+        pass("na from a group of stations", "na of a peer", from_group),
+        pass("na from a multicast address", "na of a peer", from_multicast),
         heard("na solicited by us", "na solicited by another", solicited(), event(all, PEER_MAC)),
         pass("na solicited by another", "na solicited by us", to_other),
         heard(
@@ -138,7 +159,7 @@ fn invalid() -> Vec<Case> {
     let all_routers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
     let mut to_routers = announcement();
     to_routers.ip.destination = all_routers;
-    to_routers.ether.destination = crate::frames::group_mac(all_routers);
+    to_routers.ether.destination = group_mac(all_routers);
     vec![
         drop("na hop limit 254", "na of a peer", hop_limit, Drop::NaInvalid),
         drop(

@@ -73,6 +73,11 @@ fn requests() -> Vec<Case> {
         ),
         answer("arp unicast request", "arp unicast to another mac", unicast_request(), reply(), unicast()),
         pass("arp unicast to another mac", "arp unicast request", to(OTHER_MAC)),
+        pass("arp request from a group of stations", "arp request", {
+            let mut arp = request();
+            arp.ether.source[0] |= 1;
+            arp
+        }),
         pass("arp in a multicast frame", "arp request", to(ALL_NODES_MAC)),
         answer(
             "arp probe",

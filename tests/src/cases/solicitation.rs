@@ -251,6 +251,16 @@ fn destinations() -> Vec<Case> {
             solicited(),
             unicast(),
         ),
+        pass("ns from a group of stations", "ns multicast", {
+            let mut ns = resolution();
+            ns.ether.source = ALL_NODES_MAC;
+            ns
+        }),
+        pass("ns from a multicast address", "ns multicast", {
+            let mut ns = resolution();
+            ns.ip.source = ALL_NODES;
+            ns
+        }),
         pass("ns unicast to another mac", "ns unicast probe", {
             let mut ns = probe();
             ns.ether.destination = OTHER_MAC;
@@ -320,6 +330,15 @@ fn options() -> Vec<Case> {
             Neighbor { cut: Some(24 + 1016), ..with(option(14, &[0x5c; 1022])) },
             Drop::NsOption,
         ),
+        // The longest message that an Ethernet without jumbo frames carries.
+        answer(
+            "ns of 1456 octets",
+            "ns of 1464 octets",
+            with(option(14, &[0x5c; 1430])),
+            solicited(),
+            multicast(),
+        ),
+        pass("ns of 1464 octets", "ns of 1456 octets", with(option(14, &[0x5c; 1438]))),
         answer(
             "ns with an option of length 1",
             "ns with an option of length 0",
@@ -469,6 +488,15 @@ fn tags() -> Vec<Case> {
             "ns on vlan 7 behind a priority tag",
             "ns with a priority tag",
             &[customer(0), customer(7)],
+            resolution(),
+            solicited(),
+            TAGGED,
+            multicast(),
+        ),
+        answered(
+            "ns on vlan 7 before a priority tag",
+            "ns on vlan 8",
+            &[service(7), customer(0)],
             resolution(),
             solicited(),
             TAGGED,

@@ -78,6 +78,13 @@ fn datagrams() -> Vec<Case> {
     let other_mac = Ether { destination: OTHER_MAC, ..ether() };
     let padded = Ether { padding: 9, ..ether() };
     let plain4 = Ipv4::new(CLIENT4, PLAIN4_ADDRESS);
+    let with_options = Ipv4 { options: vec![1, 1, 1, 0], ..plain4.clone() };
+    let mut without_header = udp4(&ether(), &plain4, 53, &dns(false));
+    without_header[14] = 0x44;
+    let short_length = {
+        let datagram = udp((CLIENT.into(), PORT), (PLAIN_ADDRESS.into(), 53), &dns(false), Some(19));
+        ether().frame(ETHERTYPE_IPV6, &Ipv6::new(CLIENT, PLAIN_ADDRESS).packet(NEXT_UDP, &datagram))
+    };
     let mut wrong_checksum = udp6(&ether(), PLAIN_ADDRESS, 53, &dns(false));
     wrong_checksum[14 + 40 + 6] ^= 0xff;
     let mut short = dns(false);
@@ -180,6 +187,21 @@ fn datagrams() -> Vec<Case> {
             TAGGED4,
             query(),
         ),
+        count(
+            "query over ipv4 with options",
+            "query over ipv4 to another port",
+            udp4(&ether(), &with_options, 53, &dns(false)),
+            PLAIN4,
+            query(),
+        ),
+        pass("query over ipv4 with a header of four words", "query over ipv4", without_header),
+        count(
+            "datagram that says it has 19 octets",
+            "datagram of 12 octets",
+            short_length,
+            PLAIN,
+            malformed(),
+        ),
         pass(
             "query over ipv4 to a foreign address",
             "query over ipv4",
@@ -219,7 +241,10 @@ fn fragments() -> Vec<Case> {
     };
     let fragment4 = |bits: u16| Ipv4 { fragment: bits, ..Ipv4::new(CLIENT4, PLAIN4_ADDRESS) };
     let other_mac = Ether { destination: OTHER_MAC, ..ether() };
+    let mut other_version = udp4(&ether(), &fragment4(185), 53, &dns(false));
+    other_version[14] = 0x65;
     vec![
+        pass("later fragment over ipv4 of another version", "later fragment over ipv4", other_version),
         count(
             "first fragment",
             "query",
@@ -286,16 +311,11 @@ fn untouched() -> Vec<Case> {
         ip.extensions = vec![Extension::padding(NEXT_DESTINATION_OPTIONS)];
         ether().frame(ETHERTYPE_IPV6, &ip.packet(NEXT_UDP, &datagram))
     };
-    let with_options = Ipv4 { options: vec![1, 1, 1, 0], ..Ipv4::new(CLIENT4, PLAIN4_ADDRESS) };
     let query = udp6(&ether(), PLAIN_ADDRESS, 53, &dns(false));
     vec![
         pass("echo request", "ns unicast probe", echo(PLAIN_ADDRESS)),
         pass("query behind destination options", "query", behind_options),
-        pass(
-            "query over ipv4 with options",
-            "query over ipv4",
-            udp4(&ether(), &with_options, 53, &dns(false)),
-        ),
+        count("query cut off inside dns", "query", query[..14 + 40 + 8 + 11].to_vec(), PLAIN, malformed()),
         pass("query cut off inside udp", "query", query[..14 + 40 + 6].to_vec()),
         pass("query cut off inside ipv6", "query", query[..14 + 30].to_vec()),
         pass("frame of another ethertype", "query", ether().frame(0x88cc, &query[14..])),

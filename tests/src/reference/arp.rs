@@ -3,15 +3,16 @@
 use anycast_common::abi::{self, Drop};
 
 use super::reader::Reader;
-use super::{Link, Outcome, Solicitation, World, dropped, is_broadcast};
-use crate::frames::{Arp, ETHERTYPE_IPV4, Ether};
+use super::{Link, Outcome, Solicitation, World, dropped};
+use crate::frames::{Arp, BROADCAST, ETHERTYPE_IPV4, Ether};
 
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 
 impl World<'_> {
     pub(super) fn arp(&self, frame: &[u8], link: &Link, mut reader: Reader<'_>) -> Option<Outcome> {
-        if link.destination != self.mac && !is_broadcast(link.destination) {
+        let heard = link.destination == self.mac || link.destination == BROADCAST;
+        if !heard || !link.is_from_a_station() {
             return None;
         }
         let (hardware, protocol) = (reader.u16()?, reader.u16()?);
@@ -21,22 +22,20 @@ impl World<'_> {
         let (_, target) = (reader.mac()?, reader.ipv4()?);
         let padding = reader.rest().len();
 
-        let asked = self.service(target, link);
-        let claimed = self.service(sender, link);
+        // A reply is about its sender, whatever else about its target.
+        let about = if operation == REPLY { sender } else { target };
+        let index = self.service(about, link)?;
         let formed = (hardware, protocol, hardware_length, protocol_length) == (1, ETHERTYPE_IPV4, 6, 4)
             && (operation == REQUEST || operation == REPLY);
         if !formed {
-            return (asked.is_some() || claimed.is_some()).then(|| dropped(vec![Drop::ArpInvalid]));
+            return Some(dropped(vec![Drop::ArpInvalid]));
         }
-        if let Some(index) = claimed
-            && (operation == REPLY || sender == target)
-        {
+        if operation == REPLY || sender == target {
             if sender_mac == self.mac || link.source == self.mac {
                 return Some(dropped(vec![Drop::OwnAdvertisement]));
             }
             return Some(self.peer(link, index, sender, Some(sender_mac), 0));
         }
-        let index = asked.filter(|_| operation == REQUEST)?;
         let kind = if sender.is_unspecified() {
             abi::EVENT_SOLICITED_DAD
         } else if link.destination == self.mac {

@@ -16,9 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use anycast_common::abi::{self, Counters, Drop, Event, Gate};
 
-use crate::frames::{
-    BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac, TPID_CUSTOMER, TPID_SERVICE, Tag,
-};
+use crate::frames::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac, TPID_CUSTOMER, TPID_SERVICE, Tag};
 use reader::Reader;
 
 /// A service as its owner configures it.
@@ -86,10 +84,15 @@ struct Link {
 }
 
 impl Link {
-    /// Identifiers of the tags; a priority tag (identifier 0) in front adds nothing.
+    /// Identifiers of the tags; a priority tag (identifier 0) adds nothing.
     fn vlan(&self) -> Vec<u16> {
         let identifiers = self.tags.iter().map(|tag| tag.tci & 0x0fff);
-        identifiers.skip_while(|&identifier| identifier == 0).collect()
+        identifiers.filter(|&identifier| identifier != 0).collect()
+    }
+
+    /// Sent by one station: no answer may go to a group.
+    fn is_from_a_station(&self) -> bool {
+        self.source[0] & 1 == 0
     }
 
     fn vlan_number(&self) -> u32 {
@@ -131,7 +134,7 @@ impl World<'_> {
     fn service(&self, address: impl Into<IpAddr>, link: &Link) -> Option<usize> {
         let (address, vlan) = (address.into(), link.vlan());
         self.services.iter().position(|service| {
-            let own = service.vlan.iter().copied().skip_while(|&identifier| identifier == 0);
+            let own = service.vlan.iter().copied().filter(|&identifier| identifier != 0);
             service.address == address && own.eq(vlan.iter().copied())
         })
     }
@@ -245,8 +248,4 @@ fn memory(address: impl Into<IpAddr>) -> [u32; 4] {
         IpAddr::V6(address) => address.octets(),
     };
     std::array::from_fn(|word| u32::from_ne_bytes(std::array::from_fn(|octet| octets[4 * word + octet])))
-}
-
-fn is_broadcast(mac: Mac) -> bool {
-    mac == BROADCAST
 }

@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use anycast_common::abi::{self, Drop};
 
 use super::reader::Reader;
+use super::transport::Payload;
 use super::{Link, Outcome, Solicitation, World, dropped};
 use crate::frames::{
     ALL_NODES, ALL_NODES_MAC, ETHERTYPE_IPV6, Ether, FLAG_OVERRIDE, FLAG_ROUTER, FLAG_SOLICITED, Ipv6, Mac,
@@ -12,15 +13,20 @@ use crate::frames::{
     target_link_layer, upper_checksum,
 };
 
-/// An IPv6 packet whose payload is wholly in the frame.
-pub(super) struct Packet<'a> {
-    pub(super) source: Ipv6Addr,
-    pub(super) destination: Ipv6Addr,
-    pub(super) next_header: u8,
+/// Octets of the longest message that fits into the MTU of Ethernet and is a multiple of 8; a longer one is left to the
+/// kernel, which does not have the address on the link and does not answer either.
+const MESSAGE_MAX: usize = 1456;
+
+/// An IPv6 packet.
+struct Packet<'a> {
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    next_header: u8,
     hop_limit: u8,
-    /// As long as the header says.
-    pub(super) payload: &'a [u8],
-    /// The same, and whatever the frame carries behind it.
+    /// Octets behind the header, as the header says.
+    length: usize,
+    /// Octets behind the header, as the frame ends: the packet may be longer (the rest is in another buffer, or nowhere), or
+    /// shorter (padding follows).
     visible: &'a [u8],
 }
 
@@ -32,9 +38,7 @@ impl<'a> Packet<'a> {
         let length = usize::from(reader.u16()?);
         let (next_header, hop_limit) = (reader.u8()?, reader.u8()?);
         let (source, destination) = (reader.ipv6()?, reader.ipv6()?);
-        let visible = reader.rest();
-        let payload = visible.get(..length)?;
-        Some(Self { source, destination, next_header, hop_limit, payload, visible })
+        Some(Self { source, destination, next_header, hop_limit, length, visible: reader.rest() })
     }
 }
 
@@ -77,14 +81,17 @@ impl World<'_> {
                 _ => None,
             },
             NEXT_FRAGMENT => self.fragment(frame, link, &packet),
-            _ => self.transport(frame, link, packet.destination.into(), packet.next_header, packet.payload),
+            _ => {
+                let payload = Payload { length: packet.length, visible: packet.visible };
+                self.transport(frame, link, packet.destination.into(), packet.next_header, payload)
+            }
         }
     }
 
     /// RFC 6980 5: neighbour discovery in a packet with a fragment header is ignored, whole or not. Only a first fragment
     /// shows what it is.
     fn fragment(&self, frame: &[u8], link: &Link, packet: &Packet<'_>) -> Option<Outcome> {
-        let mut reader = Reader::new(packet.payload);
+        let mut reader = Reader::new(packet.visible);
         let (next_header, _) = (reader.u8()?, reader.u8()?);
         let offset = reader.u16()? >> 3;
         reader.bytes(4)?;
@@ -92,44 +99,39 @@ impl World<'_> {
             return self.transport_fragment(frame, link, packet.destination.into(), next_header);
         }
         let (kind, target) = (*reader.rest().first()?, target(reader.rest())?);
-        let index = self.service(target, link)?;
-        match kind {
-            TYPE_SOLICITATION if offset == 0 && self.hears_solicitation(link, target) => {
-                Some(dropped(vec![Drop::NsFragment]))
-            }
-            TYPE_ADVERTISEMENT if offset == 0 && self.hears_advertisement(link) => {
-                let _ = index;
-                Some(dropped(vec![Drop::NaInvalid]))
-            }
-            _ => None,
-        }
+        let reason = match kind {
+            TYPE_SOLICITATION => Drop::NsFragment,
+            TYPE_ADVERTISEMENT => Drop::NaInvalid,
+            _ => return None,
+        };
+        let index = self.service(target, link);
+        (offset == 0 && index.is_some() && self.hears(link, packet, target)).then(|| dropped(vec![reason]))
     }
 
-    fn hears_solicitation(&self, link: &Link, target: Ipv6Addr) -> bool {
+    /// Addressed to this server or to a group that it would be sent to, and from one station.
+    fn hears(&self, link: &Link, packet: &Packet<'_>, target: Ipv6Addr) -> bool {
         let group = group_mac(solicited_node(target));
         [self.mac, group, ALL_NODES_MAC].contains(&link.destination)
-    }
-
-    fn hears_advertisement(&self, link: &Link) -> bool {
-        [self.mac, ALL_NODES_MAC].contains(&link.destination)
+            && link.is_from_a_station()
+            && !packet.source.is_multicast()
     }
 
     fn solicitation(&self, link: &Link, packet: &Packet<'_>) -> Option<Outcome> {
         let target = target(packet.visible)?;
         let index = self.service(target, link)?;
-        if !self.hears_solicitation(link, target) {
+        if !self.hears(link, packet, target) {
             return None;
         }
+        let message = message(packet)?;
         let mut broken = Vec::new();
         let mut rule = |kept: bool, reason: Drop| {
             if !kept {
                 broken.push(reason);
             }
         };
-        let message = packet.payload;
         let options = Options::parse(message.get(24..).unwrap_or_default());
         rule(packet.hop_limit == 255, Drop::NsHopLimit);
-        rule(checksum_holds(packet), Drop::NsChecksum);
+        rule(checksum_holds(packet, message), Drop::NsChecksum);
         rule(packet.visible[1] == 0, Drop::NsCode);
         rule(message.len() >= 24, Drop::NsLength);
         rule(!options.broken, Drop::NsOption);
@@ -183,14 +185,14 @@ impl World<'_> {
     fn advertisement(&self, link: &Link, packet: &Packet<'_>) -> Option<Outcome> {
         let target = target(packet.visible)?;
         let index = self.service(target, link)?;
-        if !self.hears_advertisement(link) {
+        if !self.hears(link, packet, target) {
             return None;
         }
-        let message = packet.payload;
+        let message = message(packet)?;
         let options = Options::parse(message.get(24..).unwrap_or_default());
         let flags = packet.visible[4] & (FLAG_ROUTER | FLAG_SOLICITED | FLAG_OVERRIDE);
         let valid = packet.hop_limit == 255
-            && checksum_holds(packet)
+            && checksum_holds(packet, message)
             && packet.visible[1] == 0
             && message.len() >= 24
             && !options.broken
@@ -219,6 +221,11 @@ fn target(message: &[u8]) -> Option<Ipv6Addr> {
     reader.ipv6()
 }
 
-fn checksum_holds(packet: &Packet<'_>) -> bool {
-    upper_checksum(packet.source.into(), packet.destination.into(), NEXT_ICMPV6, packet.payload) == 0
+/// The message, if it is whole in the frame and no longer than is looked at.
+fn message<'a>(packet: &Packet<'a>) -> Option<&'a [u8]> {
+    packet.visible.get(..packet.length).filter(|message| message.len() <= MESSAGE_MAX)
+}
+
+fn checksum_holds(packet: &Packet<'_>, message: &[u8]) -> bool {
+    upper_checksum(packet.source.into(), packet.destination.into(), NEXT_ICMPV6, message) == 0
 }

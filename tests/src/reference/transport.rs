@@ -12,6 +12,15 @@ const UDP_HEADER: usize = 8;
 const TCP_HEADER: usize = 20;
 const DNS_HEADER: usize = 12;
 
+/// What an IP packet carries.
+#[derive(Clone, Copy)]
+pub(super) struct Payload<'a> {
+    /// Octets, as the IP header says.
+    pub(super) length: usize,
+    /// Octets up to the frame's end, be they fewer or more.
+    pub(super) visible: &'a [u8],
+}
+
 impl World<'_> {
     pub(super) fn ipv4(&self, frame: &[u8], link: &Link, reader: Reader<'_>) -> Option<Outcome> {
         let packet = reader.rest();
@@ -26,14 +35,15 @@ impl World<'_> {
         reader.u16()?;
         reader.ipv4()?;
         let destination = reader.ipv4()?;
-        // Options: doubt.
-        if first != 0x45 || total < 20 || total > packet.len() {
+        let header = usize::from(first & 0x0f) * 4;
+        if first >> 4 != 4 || header < 20 {
             return None;
         }
         if fragment & 0x3fff != 0 {
             return self.transport_fragment(frame, link, destination.into(), protocol);
         }
-        self.transport(frame, link, destination.into(), protocol, &packet[20..total])
+        let payload = Payload { length: total.checked_sub(header)?, visible: packet.get(header..)? };
+        self.transport(frame, link, destination.into(), protocol, payload)
     }
 
     pub(super) fn transport(
@@ -42,13 +52,13 @@ impl World<'_> {
         link: &Link,
         destination: IpAddr,
         protocol: u8,
-        payload: &[u8],
+        payload: Payload<'_>,
     ) -> Option<Outcome> {
         if link.destination != self.mac {
             return None;
         }
         let index = self.service(destination, link)?;
-        let mut reader = Reader::new(payload);
+        let mut reader = Reader::new(payload.visible);
         reader.u16()?;
         let port = reader.u16()?;
         if !self.services[index].ports.contains(&port) {
@@ -57,18 +67,21 @@ impl World<'_> {
         let mut counted = Counters { bytes: frame.len() as u64, ..Default::default() };
         match protocol {
             NEXT_UDP => {
-                if payload.len() < UDP_HEADER {
+                let datagram_length = usize::from(reader.u16()?);
+                reader.u16()?;
+                if payload.length < UDP_HEADER {
                     return None;
                 }
-                match payload.get(UDP_HEADER..UDP_HEADER + DNS_HEADER) {
+                let whole = datagram_length.min(payload.length) >= UDP_HEADER + DNS_HEADER;
+                match reader.bytes(DNS_HEADER).filter(|_| whole) {
                     None => counted.malformed = 1,
                     Some(header) if header[2] & 0x80 == 0 => counted.queries = 1,
                     Some(_) => counted.responses = 1,
                 }
             }
             NEXT_TCP => {
-                let flags = payload.get(..TCP_HEADER)?[13];
-                if flags & (TCP_SYN | TCP_ACK) != TCP_SYN {
+                let flags = payload.visible.get(..TCP_HEADER)?[13];
+                if flags & (TCP_SYN | TCP_ACK) != TCP_SYN || payload.length < TCP_HEADER {
                     return None;
                 }
                 counted.tcp_syns = 1;
