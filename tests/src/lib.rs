@@ -5,6 +5,7 @@ pub mod cases;
 pub mod demo;
 pub mod frames;
 pub mod lab;
+pub mod random;
 pub mod reference;
 pub mod skip;
 
