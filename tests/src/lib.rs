@@ -3,10 +3,12 @@
 pub mod bench;
 pub mod cases;
 pub mod demo;
+pub mod exercise;
 pub mod frames;
 pub mod lab;
 pub mod random;
 pub mod reference;
 pub mod skip;
+pub mod subject;
 
 pub use skip::skip;

@@ -147,7 +147,7 @@ impl Datapath {
             pins.remove()?;
             drop(lock);
         }
-        let mut ebpf = object::load(options.log, None)?;
+        let mut ebpf = object::load(object::embedded()?, options.log, None)?;
         pins.create()?;
         let lock = pins.lock()?;
         let undo = Undo { pins: &pins, armed: true };
@@ -171,7 +171,7 @@ impl Datapath {
 
     fn adopt(options: &Options, ifindex: u32, pins: Pins, lock: File) -> Result<Self, Error> {
         let name = &options.interface;
-        let mut ebpf = object::load(options.log, Some(&pins.maps()))?;
+        let mut ebpf = object::load(object::embedded()?, options.log, Some(&pins.maps()))?;
         let loaded = program_info(&ebpf)?;
         let attached = attached(name, ifindex)?;
         let pinned = pinned_program(&pins);
@@ -225,7 +225,16 @@ impl Datapath {
     ///
     /// If it is not embedded or cannot be loaded.
     pub fn unattached() -> Result<Self, Error> {
-        let mut ebpf = object::load(false, None)?;
+        Self::unattached_from(object::embedded()?)
+    }
+
+    /// As [`Datapath::unattached`], with the program of another object, for tests of what a faulty program would do.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be loaded.
+    pub fn unattached_from(object: &[u8]) -> Result<Self, Error> {
+        let mut ebpf = object::load(object, false, None)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let rings = Rings::take(&mut ebpf, false)?;
         maps.initialise(0)?;

@@ -26,9 +26,8 @@ pub(super) fn embedded() -> Result<&'static [u8], Error> {
     Err(Error::NotEmbedded)
 }
 
-/// Loads maps and program. With `pinned`, the maps of that directory are used instead of new ones.
-pub(super) fn load(log: bool, pinned: Option<&Path>) -> Result<Ebpf, Error> {
-    let object = embedded()?;
+/// Loads maps and program of `object`. With `pinned`, the maps of that directory are used instead of new ones.
+pub(super) fn load(object: &[u8], log: bool, pinned: Option<&Path>) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     let level = if log { LOG_ALL } else { LOG_NOTHING };
     loader.override_global("AYA_LOG_LEVEL", &level, true);
