@@ -20,8 +20,8 @@ pub const SLOTS: u32 = 1024;
 /// [`Meta::table`]. The program never sees a half-written table.
 pub const SERVICES_ENTRIES: u32 = 2 * SLOTS;
 
-/// [`Service::index`] of an empty slot. There is no gate of this index, so that a frame for `::`, which such a slot matches,
-/// passes. Zero-filled slots would be service 0 at `::`: user space fills the table with empty ones before attaching.
+/// [`Service::index`] of an empty slot. Zero-filled slots would be service 0 at `::`: user space fills the table with
+/// [`Service::EMPTY`] before attaching.
 pub const NO_SERVICE: u32 = u32::MAX;
 
 /// Where a key belongs in a half of the `SERVICES` table.
@@ -85,10 +85,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// An empty slot.
+    /// An empty slot. No frame has its VLAN, so that it matches no key: a frame can have the address `::` as its target.
     pub const EMPTY: Self = Self {
         address: [0; 4],
-        vlan: 0,
+        vlan: u32::MAX,
         index: NO_SERVICE,
         source: [0; 4],
         na_flags: 0,

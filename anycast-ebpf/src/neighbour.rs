@@ -13,7 +13,7 @@ use crate::{
     maps::COUNTERS,
     reply,
     report::{self, Kind},
-    service::{find, gate, meta},
+    service::{find, gate, meta, unmapped},
     verdict::Verdict,
 };
 
@@ -49,7 +49,7 @@ pub fn addressed_service(frame: &Frame, icmp: &[u8; ndp::LENGTH]) -> Option<(&'s
     if from[0] & ethernet::GROUP_BIT != 0 || octet(header, ipv6::SOURCE) == ipv6::MULTICAST_PREFIX {
         return None;
     }
-    Some((find(meta, ndp::target(icmp), frame.vlan)?, unicast))
+    Some((find(meta, unmapped(ndp::target(icmp)), frame.vlan)?, unicast))
 }
 
 #[inline(always)]
@@ -128,7 +128,8 @@ fn judge_advertisement(frame: &Frame, length: usize) -> Option<Verdict> {
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     unsafe { (*COUNTERS.get_ptr_mut(service.index)?).advertisements += 1 }
     let source = address(header, ipv6::SOURCE);
-    report::peer_advertisement(service.index, source, from, announced, frame.vlan, u32::from(flags));
+    let flags = u32::from(flags & (ndp::ROUTER | ndp::SOLICITED | ndp::OVERRIDE));
+    report::peer_advertisement(service.index, source, from, announced, frame.vlan, flags);
     Some(Verdict::Drop(Drop::PeerAdvertisement))
 }
 

@@ -9,6 +9,7 @@ use crate::{
     arp,
     frame::Frame,
     neighbour,
+    service::unmapped,
     transport::{Transport, count_fragment, count_tcp, count_udp},
     verdict::Verdict,
 };
@@ -36,7 +37,7 @@ fn judge_ipv6(frame: Frame) -> Option<Verdict> {
     let length = usize::from(be16(header, ipv6::PAYLOAD_LENGTH));
     let transport =
         Transport { at: frame.network + ipv6::LENGTH, network_length: ipv6::LENGTH + length, length };
-    let destination = || address(header, ipv6::DESTINATION);
+    let destination = || unmapped(address(header, ipv6::DESTINATION));
     match octet(header, ipv6::NEXT_HEADER) {
         ipv6::TCP => count_tcp(&frame, transport, destination)?,
         ipv6::UDP => count_udp(&frame, transport, destination)?,
@@ -56,7 +57,7 @@ fn judge_ipv6_fragment(frame: &Frame) -> Option<Verdict> {
     match octet(fragment, ipv6::FRAGMENT_NEXT_HEADER) {
         ipv6::TCP | ipv6::UDP => {
             let header = frame.view::<{ ipv6::LENGTH }>(frame.network)?;
-            count_fragment(frame, address(header, ipv6::DESTINATION))?;
+            count_fragment(frame, unmapped(address(header, ipv6::DESTINATION)))?;
             None
         }
         ipv6::ICMPV6 if be16(fragment, ipv6::FRAGMENT_OFFSET) & ipv6::FRAGMENT_OFFSET_MASK == 0 => {
@@ -82,12 +83,14 @@ fn judge_ipv4(frame: &Frame) -> Option<Verdict> {
         return None;
     }
     let destination = || mapped(ne32(header, ipv4::DESTINATION));
+    let version = octet(header, ipv4::VERSION);
     if be16(header, ipv4::FRAGMENT_OFFSET) & ipv4::FRAGMENT_MASK != 0 {
-        count_fragment(frame, destination())?;
+        if version >> 4 == 4 && version >= ipv4::PLAIN_VERSION {
+            count_fragment(frame, destination())?;
+        }
         return None;
     }
     let network_length = usize::from(be16(header, ipv4::TOTAL_LENGTH));
-    let version = octet(header, ipv4::VERSION);
     // Two copies of the same code, so that the usual one has constant offsets.
     if version == ipv4::PLAIN_VERSION {
         count_ipv4(frame, protocol, ipv4::LENGTH, network_length, destination);

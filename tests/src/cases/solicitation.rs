@@ -128,6 +128,12 @@ fn kinds() -> Vec<Case> {
             "ns multicast",
             Neighbor { target: solicited_node(PLAIN_ADDRESS), ..resolution() },
         ),
+        // Empty slots of a table have this address: neither a valid nor an invalid solicitation may find one.
+        pass("ns unicast for the unspecified target", "ns to another unicast address", {
+            let mut ns = probe();
+            ns.target = Ipv6Addr::UNSPECIFIED;
+            ns
+        }),
         pass("ns for the unspecified target", "ns multicast", {
             let mut ns = resolution();
             ns.target = Ipv6Addr::UNSPECIFIED;
