@@ -157,7 +157,8 @@ impl Caller {
 /// Removes a socket nobody listens on.
 fn make_room(path: &Path) -> Result<(), Error> {
     let failed = |operation| move |source: io::Error| Error::Io { operation, path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
+    // Through a symbolic link, which may lead to the socket of a daemon that runs.
+    match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at")(error)),
         Ok(metadata) if !metadata.file_type().is_socket() => {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anycast_common::abi::Drop as DropReason;
 use anycast_core::health::CheckState;
 use anycast_core::status::{Owner, PeerStatus, ServiceStatus};
-use anycast_core::{Hold, ServiceId, State, Time};
+use anycast_core::{Hold, ServerId, ServiceId, State, Time};
 
 use crate::config::Mode;
 use crate::telemetry::status;
@@ -35,7 +35,7 @@ impl Controller {
             ));
         }
         status::Status {
-            services: core.services.iter().map(|service| self.service(now, service)).collect(),
+            services: core.services.iter().map(|service| self.service(now, core.server, service)).collect(),
             interfaces: self
                 .links
                 .iter()
@@ -56,7 +56,7 @@ impl Controller {
         }
     }
 
-    fn service(&self, now: Time, core: &ServiceStatus) -> status::Service {
+    fn service(&self, now: Time, server: ServerId, core: &ServiceStatus) -> status::Service {
         let number = core.service.index();
         let (config, run) = (&self.config.services[number], &self.services[number]);
         let link = &self.links[config.interface];
@@ -84,12 +84,14 @@ impl Controller {
             lease_ms_left: (left > 0).then_some(left),
             owner: match core.owner {
                 Owner::None => None,
-                Owner::This => Some(self.machine.status(now).server.to_string()),
+                Owner::This => Some(server.to_string()),
                 Owner::Peer(id) => Some(id.to_string()),
                 Owner::Foreign(mac) => Some(words(mac)),
             },
             owned_here: core.owner == Owner::This,
             epoch: core.epoch,
+            load: config.load.as_ref().map(|_| u32::from(core.load)),
+            quiet: core.quiet,
             query_rate: run.rate.per_second(),
             queries_total: run.counters.queries + run.counters.tcp_syns,
             solicitations_answered_total: run.counters.answered,
@@ -173,7 +175,7 @@ fn peer(now: Time, core: &PeerStatus) -> status::Peer {
         state: state(core.state),
         epoch: core.epoch,
         heard_ms: u64::try_from(now.since(core.heard).as_millis()).unwrap_or(u64::MAX),
-        load: None,
+        load: core.load.map(u32::from),
     }
 }
 

@@ -78,6 +78,9 @@ pub struct Service {
     pub owner: Option<String>,
     /// Whether that is this server.
     pub owned_here: bool,
+    /// Too few queries: the last able server keeps its gate, but sends no unsolicited advertisements.
+    #[serde(default)]
+    pub quiet: bool,
     /// Epoch of the ownership.
     pub epoch: u64,
     /// Load in permille of what this server can do; `null` = not measured.
@@ -330,6 +333,7 @@ impl Service {
             lease_ms_left: None,
             owner: None,
             owned_here: false,
+            quiet: false,
             epoch: 0,
             load: None,
             query_rate: 0.0,

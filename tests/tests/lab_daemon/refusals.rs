@@ -65,8 +65,8 @@ fn addresses_that_are_no_service_addresses_are_refused() {
         refuses_cleanly(server, &options, 2, &["address"]);
     }
     let mut options = DaemonOptions::default();
-    options.services.push(ServiceOptions::new("again", SERVICE));
-    refuses_cleanly(server, &options, 2, &["again"]);
+    options.services.push(ServiceOptions::new("already", SERVICE));
+    refuses_cleanly(server, &options, 2, &["already"]);
     starts(server, &DaemonOptions::default());
 }
 
@@ -77,7 +77,7 @@ fn an_address_on_the_link_is_refused_with_what_to_type() {
     let server = &farm.servers[0];
     let address = format!("{SERVICE}/128");
     server.namespace.ip(&["addr", "add", &address, "dev", SERVER, "nodad"]).unwrap();
-    refuses_cleanly(server, &DaemonOptions::default(), 1, &["ip addr del", SERVER]);
+    refuses_cleanly(server, &DaemonOptions::default(), 1, &["ip address del", SERVER]);
     assert!(server.has_address(SERVER, SERVICE).unwrap(), "what the operator did is the operator's to undo");
     server.namespace.ip(&["addr", "del", &address, "dev", SERVER]).unwrap();
     starts(server, &DaemonOptions::default());
