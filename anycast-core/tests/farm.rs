@@ -704,6 +704,75 @@ fn a_flapping_server_goes_to_the_back_of_the_queue_but_serves_if_it_must() {
     assert_eq!(owner(&sim), first, "better a flapping server than none");
 }
 
+fn successors(sim: &Sim) -> Vec<usize> {
+    let successors = sim.status(owner(sim)).expect("runs").services[0].successors.clone();
+    successors.into_iter().map(|id| id.0 as usize - 1).collect()
+}
+
+#[test]
+fn a_penalty_keeps_a_flapping_server_behind_one_that_came_up_after_it() {
+    let mut sim = settled(3, sim::config);
+    let [flapping, other] = successors(&sim)[..] else { panic!("two follow") };
+    let fail = |sim: &mut Sim, server: usize| {
+        sim.process(server, false);
+        sim.run(300 * MS);
+        sim.process(server, true);
+        sim.run(500 * MS);
+    };
+    // Negative control: a first failure costs the place in the queue, and nothing more.
+    fail(&mut sim, flapping);
+    assert_eq!(successors(&sim), [other, flapping]);
+    fail(&mut sim, other);
+    assert_eq!(successors(&sim), [flapping, other], "the queue alone puts the later one last");
+
+    for _ in 0..4 {
+        fail(&mut sim, flapping);
+    }
+    // Its second failure; that penalty of a second is over soon, the other's eight are not.
+    fail(&mut sim, other);
+    sim.run(Duration::from_secs(1));
+    assert_eq!(successors(&sim), [other, flapping], "a penalty outweighs the queue");
+    sim.run(Duration::from_secs(8));
+    assert_eq!(successors(&sim), [flapping, other], "and ends");
+}
+
+#[test]
+fn a_server_that_comes_up_joins_at_the_back_of_the_queue() {
+    let mut sim = settled(4, sim::config);
+    let [first, second, third] = successors(&sim)[..] else { panic!("three follow") };
+    sim.process(first, false);
+    sim.run(300 * MS);
+    assert_eq!(successors(&sim), [second, third]);
+    sim.process(first, true);
+    sim.run(500 * MS);
+    assert_eq!(sim.status(first).expect("runs").services[0].penalty_until, None, "one failure is free");
+    assert_eq!(successors(&sim), [second, third, first]);
+
+    // Negative control: who is only unheard for a while keeps its place.
+    sim.isolate(second, true);
+    sim.run(400 * MS);
+    sim.isolate(second, false);
+    sim.run(500 * MS);
+    assert_eq!(successors(&sim), [second, third, first]);
+}
+
+#[test]
+fn the_next_owner_goes_on_with_the_queue_of_the_last() {
+    for seed in 0..8 {
+        let mut sim = Sim::new(&Plan { seed, ..plan(6, sim::config) });
+        sim.start_all().expect("valid configuration");
+        sim.run(Duration::from_secs(5));
+        let old = owner(&sim);
+        let mut queue = successors(&sim);
+        let new = queue.remove(0);
+        queue.push(old);
+        sim.command(new, Command::TakeOver).expect("runs").expect("able");
+        sim.run(500 * MS);
+        assert_eq!(owner(&sim), new);
+        assert_eq!(successors(&sim), queue, "seed {seed}");
+    }
+}
+
 #[test]
 fn mac_change_advertises_again() {
     let mut sim = settled(1, sim::config);
@@ -857,4 +926,61 @@ fn an_owner_that_gets_nothing_where_the_last_got_many_queries_gives_way() {
     }
     assert_eq!(sim.gates(), [1]);
     assert_eq!(sim.changes().count(), 1);
+}
+
+/// A rotation of three, eleven seconds old and one into a slice; its owner and its successors.
+fn into_a_slice() -> (Sim, usize, usize, usize) {
+    let mut sim = settled(3, rotating);
+    sim.run(Duration::from_secs(1));
+    sim.forget();
+    let old = owner(&sim);
+    let [first, second] = successors(&sim)[..] else { panic!("two follow") };
+    (sim, old, first, second)
+}
+
+/// Who became owner, in order.
+fn owners(sim: &Sim) -> Vec<usize> {
+    sim.changes().filter(|(_, _, to, _)| *to == State::Owner).map(|(_, server, ..)| server).collect()
+}
+
+#[test]
+fn a_successor_that_slept_through_the_end_of_a_slice_does_not_take_it_from_the_next() {
+    let (mut sim, _, first, second) = into_a_slice();
+    sim.pause(first, Duration::from_millis(4_500));
+    sim.run(Duration::from_secs(5));
+    assert_eq!(owner(&sim), second, "the slice went to the next");
+    assert_eq!(owners(&sim), [second]);
+    let turn = sim.run_until(Duration::from_secs(5), 10 * MS, |sim| sim.state(first) == State::Owner);
+    assert!(turn.is_some(), "its own comes when that ends");
+    assert_eq!(sim.watch().none().length, Duration::ZERO, "a planned move has no gap");
+    assert!(sim.watch().several().length <= MS, "{:?}", sim.watch().several());
+
+    // Negative control: awake again before the end, it is the first that follows.
+    let (mut sim, _, first, _) = into_a_slice();
+    sim.pause(first, Duration::from_millis(3_500));
+    sim.run(Duration::from_secs(5));
+    assert_eq!(owners(&sim), [first]);
+}
+
+#[test]
+fn whenever_a_successor_wakes_around_the_end_of_a_slice_the_address_has_an_owner() {
+    let mut taken = [0; 3];
+    let mut ties = 0;
+    for sleep in (4_000..4_400).step_by(7) {
+        let (mut sim, _, first, _) = into_a_slice();
+        sim.pause(first, Duration::from_millis(sleep));
+        sim.run(Duration::from_secs(6));
+        assert_eq!(sim.watch().none().length, Duration::ZERO, "asleep for {sleep} ms");
+        assert!(sim.watch().several().length <= MS, "asleep for {sleep} ms: {:?}", sim.watch().several());
+        assert_eq!(sim.entry(), Some(owner(&sim)), "asleep for {sleep} ms: routers have the one that stays");
+        taken[owner(&sim)] += 1;
+        // Heard again less than a heartbeat before the end, the owner had no occasion to tell the second that it is the second:
+        // both take over, and that is settled like any two owners.
+        let owners = owners(&sim).len();
+        assert!((1..=2).contains(&owners), "asleep for {sleep} ms: {owners} took over");
+        ties += usize::from(owners == 2);
+    }
+    assert_eq!(taken.iter().filter(|times| **times > 0).count(), 2, "the first or the second: {taken:?}");
+    // A heartbeat is 50 ms long, which is seven of these sleeps and a fraction.
+    assert!(ties <= 8, "{ties} ties");
 }

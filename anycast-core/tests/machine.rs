@@ -243,6 +243,111 @@ fn an_announced_interval_is_what_an_owner_is_waited_for() {
     assert_eq!(silent_for(100_000), 30_020, "no owner is waited for longer than 30 s");
 }
 
+/// Ready behind server 5, which was last heard at 155 ms and is missed from 305 ms on.
+fn ready() -> Harness {
+    let mut harness = Harness::new(sim::config(0));
+    harness.able(0);
+    harness.peer(10, 5, State::Owner, 3);
+    harness.until(155);
+    harness.peer(155, 5, State::Owner, 3);
+    assert_eq!(harness.state(), State::Ready);
+    harness
+}
+
+#[test]
+fn silence_that_this_process_slept_through_is_not_the_owners() {
+    let owner = |harness: &Harness, at: u64| harness.machine.status(ms(at)).services[0].owner;
+    let asks = |actions: &[Action]| sent(actions).iter().any(|message| message.services[0].suspect);
+    let mut harness = ready();
+    let actions = harness.handle(1_000, Event::Tick);
+    assert_eq!(owner(&harness, 1_000), Owner::Peer(ServerId(5)), "what waits in the socket is heard first");
+    assert!(!asks(&actions), "no question");
+    harness.peer(1_000, 5, State::Owner, 3);
+    assert_eq!(harness.until(1_149), []);
+    assert_eq!(owner(&harness, 1_149), Owner::Peer(ServerId(5)));
+
+    // Negative control: nothing waited, and a step later the owner is missed.
+    let mut harness = ready();
+    harness.handle(1_000, Event::Tick);
+    harness.until(1_019);
+    assert_eq!(owner(&harness, 1_019), Owner::Peer(ServerId(5)));
+    assert!(asks(&harness.handle(1_020, Event::Tick)));
+    assert_eq!(owner(&harness, 1_020), Owner::None);
+
+    // Negative control: awake all along, silence is silence.
+    let mut harness = ready();
+    harness.until(304);
+    assert_eq!(owner(&harness, 304), Owner::Peer(ServerId(5)));
+    assert!(asks(&harness.handle(305, Event::Tick)));
+    assert_eq!(owner(&harness, 305), Owner::None);
+}
+
+#[test]
+fn a_slice_is_not_taken_on_news_that_waited_while_this_process_stood_still() {
+    let following = || {
+        let mut config = sim::config(0);
+        config.services[0].mode = Mode::Rotate { slice: Duration::from_secs(5) };
+        let mut harness = Harness::new(config);
+        harness.able(0);
+        slice_left(&mut harness, 10, 4_990);
+        harness.until(150);
+        slice_left(&mut harness, 150, 4_850);
+        assert_eq!(harness.state(), State::Ready);
+        harness
+    };
+    fn slice_left(harness: &mut Harness, at: u64, left: u64) {
+        let mut report = Harness::report(State::Owner, 3);
+        report.successors = vec![ServerId(1)];
+        report.slice_left = Some(Duration::from_millis(left));
+        let message = harness.message(5, report);
+        harness.hear(at, &message);
+    }
+    for left in [0, 1, 4] {
+        let mut harness = following();
+        harness.handle(5_500, Event::Tick);
+        slice_left(&mut harness, 5_500, left);
+        harness.until(5_505);
+        assert_eq!(harness.state(), State::Ready, "the datagrams behind this one come first");
+        harness.peer(5_505, 6, State::Owner, 4);
+        harness.until(5_600);
+        assert_eq!(harness.state(), State::Ready);
+        assert_eq!(harness.machine.status(ms(5_600)).services[0].owner, Owner::Peer(ServerId(6)));
+
+        // Negative control: nothing was behind it.
+        let mut harness = following();
+        harness.handle(5_500, Event::Tick);
+        slice_left(&mut harness, 5_500, left);
+        harness.until(5_519);
+        assert_eq!(harness.state(), State::Ready);
+        harness.until(5_520);
+        assert_eq!(harness.state(), State::Owner, "a step later");
+
+        // Negative control: awake all along, the end of the slice is the end.
+        let mut harness = following();
+        harness.until(200);
+        slice_left(&mut harness, 200, left);
+        harness.until(200 + left);
+        assert_eq!(harness.state(), State::Owner);
+    }
+}
+
+#[test]
+fn the_first_failure_is_free_and_the_penalty_of_the_others_doubles_to_a_minute() {
+    let mut harness = Harness::owner();
+    let mut fail = |at: u64| {
+        harness.until(at);
+        harness.handle(at, Event::Process { service: SERVICE, alive: false });
+        harness.handle(at, Event::Process { service: SERVICE, alive: true });
+        let until = harness.machine.status(ms(at)).services[0].penalty_until;
+        until.map(|until| until.since(ms(at)).as_secs())
+    };
+    let penalties = (1..=9).map(|second| fail(second * 1_000)).collect::<Vec<_>>();
+    assert_eq!(penalties[0], None);
+    assert_eq!(penalties[1..], [1, 2, 4, 8, 16, 32, 60, 60].map(Some));
+    // Negative control: ten minutes later it is the first again.
+    assert_eq!(fail(9_000 + 600_000), None);
+}
+
 #[test]
 fn an_epoch_far_away_is_followed_in_bounded_steps() {
     let mut harness = Harness::owner();

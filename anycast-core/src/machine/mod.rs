@@ -165,6 +165,7 @@ impl Machine {
         for index in 0..self.services.len() {
             self.with(ServiceId(index as u16), actions, |service, cx| {
                 // Datagrams that wait in the socket are heard first.
+                service.caught_up = now + STEP;
                 for timer in [Timer::Silent, Timer::Contest, Timer::Slice] {
                     if service.timers.at(timer).is_some_and(|at| at < now + STEP) {
                         service.timers.arm(timer, now + STEP);

@@ -133,8 +133,8 @@ impl Service {
                 // The first takes over when the slice ends, the others if it does not.
                 let late =
                     if place == 0 { Duration::ZERO } else { STEP * place as u32 + cx.random.up_to(STEP / 2) };
-                // A slice that is over already may be old news, read after this process stood still: the next datagram tells.
-                self.timers.arm(Timer::Slice, cx.now + if left.is_zero() { STEP } else { left } + late);
+                // Read after this process stood still it may be old news: the datagrams behind it come first.
+                self.timers.arm(Timer::Slice, (cx.now + left + late).max(self.caught_up));
             }
             _ => self.timers.disarm(Timer::Slice),
         }

@@ -183,6 +183,8 @@ pub(crate) struct Service {
     pub(crate) received: Option<Time>,
     /// Contest after silence: ask whether the owner lives.
     pub(crate) suspect: bool,
+    /// When this process, had it stood still, has read what arrived meanwhile.
+    pub(crate) caught_up: Time,
     /// End of this server's slice.
     pub(crate) slice_end: Option<Time>,
     /// Who shall take over, whatever the queue says.
@@ -258,6 +260,7 @@ impl Service {
             deaf: false,
             received: None,
             suspect: false,
+            caught_up: now,
             slice_end: None,
             heir: None,
             owner_rate: 0,
