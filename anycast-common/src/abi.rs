@@ -63,7 +63,7 @@ pub struct Meta {
 pub struct Service {
     /// The service address in network byte order as it stands in memory; IPv4 as `::ffff:a.b.c.d`.
     pub address: [u32; 4],
-    /// The VLAN of [`vlan_key`]; 0 = untagged.
+    /// The VLAN of [`vlan_key`], 0 = untagged; with [`IPV4_KEY`] for an IPv4 service.
     pub vlan: u32,
     /// Index into `GATES` and `COUNTERS`, or [`NO_SERVICE`].
     pub index: u32,
@@ -115,6 +115,10 @@ pub const fn vlan_key(vids: &[u16]) -> u32 {
     }
     key
 }
+
+/// Added to the VLAN in the key of an IPv4 service, above all identifiers. An IPv6 packet can have an IPv4-mapped address, which
+/// nobody may send (RFC 4291 2.5.5.2), as its target or destination: its key is another one, so that it finds no IPv4 service.
+pub const IPV4_KEY: u32 = 1 << 31;
 
 /// [`Gate::hold`]: the controller decides.
 pub const HOLD_AUTOMATIC: u32 = 0;

@@ -1,7 +1,7 @@
 //! ARP for an IPv4 service address (RFC 826, RFC 5227): the same rules as for Neighbor Discovery.
 
 use anycast_common::{
-    abi::{Drop, Service},
+    abi::{Drop, IPV4_KEY, Service},
     packet::{arp, be16, ethernet, mapped, ne32, octets},
 };
 
@@ -33,7 +33,7 @@ pub fn judge(frame: Frame) -> Option<Verdict> {
     let target = ne32(packet, arp::TARGET_PROTOCOL);
     let operation = be16(packet, arp::OPERATION);
     let about = if operation == arp::REPLY { sender } else { target };
-    let service = find(meta, mapped(about), frame.vlan)?;
+    let service = find(meta, mapped(about), frame.vlan | IPV4_KEY)?;
     let head: [u8; 6] = octets(packet, arp::HARDWARE_TYPE);
     // `same_mac` compares six octets, whatever they mean.
     if !same_mac(&head, &arp::ETHERNET_IPV4) || operation != arp::REQUEST && operation != arp::REPLY {

@@ -13,7 +13,7 @@ use crate::{
     maps::COUNTERS,
     reply,
     report::{self, Kind},
-    service::{find, gate, meta, unmapped},
+    service::{find, gate, meta},
     verdict::Verdict,
 };
 
@@ -49,7 +49,7 @@ pub fn addressed_service(frame: &Frame, icmp: &[u8; ndp::LENGTH]) -> Option<(&'s
     if from[0] & ethernet::GROUP_BIT != 0 || octet(header, ipv6::SOURCE) == ipv6::MULTICAST_PREFIX {
         return None;
     }
-    Some((find(meta, unmapped(ndp::target(icmp)), frame.vlan)?, unicast))
+    Some((find(meta, ndp::target(icmp), frame.vlan)?, unicast))
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! IPv6 and IPv4: what is behind the header, and which part of the program it is for.
 
 use anycast_common::{
-    abi::Drop,
+    abi::{Drop, IPV4_KEY},
     packet::{address, be16, ethernet, ipv4, ipv6, mapped, ndp, ne32, octet},
 };
 
@@ -9,7 +9,6 @@ use crate::{
     arp,
     frame::Frame,
     neighbour,
-    service::unmapped,
     transport::{Transport, count_fragment, count_tcp, count_udp},
     verdict::Verdict,
 };
@@ -19,7 +18,7 @@ use crate::{
 pub fn judge(frame: Frame) -> Option<Verdict> {
     match frame.ether_type {
         ethernet::IPV6 => judge_ipv6(frame),
-        ethernet::IPV4 => judge_ipv4(&frame),
+        ethernet::IPV4 => judge_ipv4(frame),
         ethernet::ARP => arp::judge(frame),
         _ => None,
     }
@@ -37,7 +36,7 @@ fn judge_ipv6(frame: Frame) -> Option<Verdict> {
     let length = usize::from(be16(header, ipv6::PAYLOAD_LENGTH));
     let transport =
         Transport { at: frame.network + ipv6::LENGTH, network_length: ipv6::LENGTH + length, length };
-    let destination = || unmapped(address(header, ipv6::DESTINATION));
+    let destination = || address(header, ipv6::DESTINATION);
     match octet(header, ipv6::NEXT_HEADER) {
         ipv6::TCP => count_tcp(&frame, transport, destination)?,
         ipv6::UDP => count_udp(&frame, transport, destination)?,
@@ -57,7 +56,7 @@ fn judge_ipv6_fragment(frame: &Frame) -> Option<Verdict> {
     match octet(fragment, ipv6::FRAGMENT_NEXT_HEADER) {
         ipv6::TCP | ipv6::UDP => {
             let header = frame.view::<{ ipv6::LENGTH }>(frame.network)?;
-            count_fragment(frame, unmapped(address(header, ipv6::DESTINATION)))?;
+            count_fragment(frame, address(header, ipv6::DESTINATION))?;
             None
         }
         ipv6::ICMPV6 if be16(fragment, ipv6::FRAGMENT_OFFSET) & ipv6::FRAGMENT_OFFSET_MASK == 0 => {
@@ -76,7 +75,9 @@ fn judge_ipv6_fragment(frame: &Frame) -> Option<Verdict> {
 
 /// IPv4: only counted, ARP is a protocol of its own.
 #[inline(always)]
-fn judge_ipv4(frame: &Frame) -> Option<Verdict> {
+fn judge_ipv4(mut frame: Frame) -> Option<Verdict> {
+    frame.vlan |= IPV4_KEY;
+    let frame = &frame;
     let header = frame.view::<{ ipv4::LENGTH }>(frame.network)?;
     let protocol = octet(header, ipv4::PROTOCOL);
     if protocol != ipv4::TCP && protocol != ipv4::UDP {

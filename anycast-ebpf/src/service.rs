@@ -1,7 +1,6 @@
 //! Which service a frame is for, and whether the gate is open.
 
 use anycast_common::abi::{self, Drop, HOLD_OPEN, HOLD_SHUT, Meta, Service};
-use anycast_common::packet::mapped;
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 
 use crate::{
@@ -15,7 +14,7 @@ pub fn meta() -> Option<&'static Meta> {
     META.get(0)
 }
 
-/// The service of `address`, an IPv4 address mapped into IPv6, on `vlan`.
+/// The service of `address` on `vlan`; an IPv4 address is mapped into IPv6 and comes with `abi::IPV4_KEY` in `vlan`.
 #[inline(always)]
 pub fn find(meta: &Meta, address: [u32; 4], vlan: u32) -> Option<&'static Service> {
     // SAFETY: a reference can be read. Volatile because user space stores a new value at any time: seed and half must come
@@ -26,15 +25,6 @@ pub fn find(meta: &Meta, address: [u32; 4], vlan: u32) -> Option<&'static Servic
     let service = SERVICES.get(first.wrapping_add(abi::slot(seed, address, vlan)))?;
     let same = same_address(service.address, address) && service.vlan == vlan;
     same.then_some(service)
-}
-
-/// An address out of an IPv6 packet as a key: one that is an IPv4 address mapped into IPv6, which no packet may carry
-/// (RFC 4291 2.5.5.2), must not find the IPv4 service; as `::` it finds nothing.
-#[inline(always)]
-pub fn unmapped(address: [u32; 4]) -> [u32; 4] {
-    let prefix = mapped(0);
-    let is_mapped = address[2] == prefix[2] && address[1] == 0 && address[0] == 0;
-    if is_mapped { [0; 4] } else { address }
 }
 
 /// Does the service have `port`, in network byte order? No service has port 0, which fills unused places.

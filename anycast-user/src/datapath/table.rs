@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use anycast_common::{
-    abi::{self, PORTS_MAX, SERVICES_MAX, SLOTS, slot, vlan_key},
+    abi::{self, IPV4_KEY, PORTS_MAX, SERVICES_MAX, SLOTS, slot, vlan_key},
     packet::{MAC_LENGTH, ndp},
 };
 
@@ -13,7 +13,7 @@ use super::{Error, Service, error::ServiceFault};
 /// probability below 10^-1000.
 const SEEDS: u32 = 100_000;
 
-/// What tells services apart: address words in memory order and VLAN key.
+/// What tells services apart: address words in memory order, VLAN and address family.
 pub(super) type Key = ([u32; 4], u32);
 
 /// A table ready to be stored.
@@ -64,7 +64,8 @@ impl Table {
 
 /// The key of a service.
 pub(super) fn key(service: &Service) -> Key {
-    (words(mapped(service.address)), vlan_key(&service.vlan))
+    let family = if service.address.is_ipv4() { IPV4_KEY } else { 0 };
+    (words(mapped(service.address)), vlan_key(&service.vlan) | family)
 }
 
 /// The address of a key.
@@ -204,6 +205,12 @@ mod tests {
         }
         assert!(vlan(0).is_empty());
         assert_eq!(vlan(7), [7]);
+    }
+
+    #[test]
+    fn an_ipv4_address_and_its_mapped_form_have_different_keys() {
+        assert_eq!(key(&service("192.0.2.53")).0, key(&service("::ffff:192.0.2.53")).0);
+        assert_ne!(key(&service("192.0.2.53")), key(&service("::ffff:192.0.2.53")));
     }
 
     #[test]

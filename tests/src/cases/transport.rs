@@ -126,6 +126,12 @@ fn datagrams() -> Vec<Case> {
         pass("query on vlan 8", "query on vlan 7", udp6(&other_vlan, PLAIN_ADDRESS, 53, &dns(false))),
         pass("query to another mac", "query", udp6(&other_mac, PLAIN_ADDRESS, 53, &dns(false))),
         pass("query to a foreign address", "query", udp6(&ether(), FOREIGN_ADDRESS, 53, &dns(false))),
+        // The table holds IPv4 addresses in this form; no packet may carry it (RFC 4291 2.5.5.2).
+        pass(
+            "query to the IPv4 service's mapped address",
+            "query",
+            udp6(&ether(), PLAIN4_ADDRESS.to_ipv6_mapped(), 53, &dns(false)),
+        ),
         count("query with a partial checksum", "query to another port", wrong_checksum, PLAIN, query()),
         count("query padded", "query", udp6(&padded, PLAIN_ADDRESS, 53, &dns(false)), PLAIN, query()),
         count(
@@ -270,6 +276,11 @@ fn fragments() -> Vec<Case> {
             "fragment to a foreign address",
             "first fragment",
             fragment6(&ether(), FOREIGN_ADDRESS, 0, true, NEXT_UDP),
+        ),
+        pass(
+            "fragment to the IPv4 service's mapped address",
+            "first fragment",
+            fragment6(&ether(), PLAIN4_ADDRESS.to_ipv6_mapped(), 0, true, NEXT_UDP),
         ),
         pass(
             "fragment to another mac",
