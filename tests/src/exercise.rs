@@ -155,6 +155,9 @@ fn limits(subject: &mut Subject) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// A part of [`all`], given the seed of random frames.
+type Step = fn(&mut Subject, u64) -> Result<Option<String>>;
+
 /// All of it, shortened. None: nothing found; else the first fault.
 ///
 /// # Errors
@@ -166,7 +169,7 @@ pub fn all(subject: &mut Subject, seed: u64) -> Result<Option<String>> {
             return Ok(Some(fault));
         }
     }
-    let steps: [fn(&mut Subject, u64) -> Result<Option<String>>; 4] = [
+    let steps: [Step; 4] = [
         |subject, seed| random(subject, seed, 20_000, |_| ()),
         |subject, _| checksums(subject, 1 << 16),
         |subject, _| keys(subject, 8_192),

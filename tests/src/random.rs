@@ -2,6 +2,7 @@
 //!
 //! A frame of random octets tests nothing but the first comparison of the program. So the changes are of the kind that an
 //! attacker, a broken stack or a strange switch would make, and most frames get a right checksum again afterwards.
+#![expect(clippy::ptr_arg, reason = "the changes are of one type, whether they make the frame longer or not")]
 
 use anycast_common::abi::Gate;
 
@@ -116,7 +117,7 @@ impl Mutator {
     }
 
     fn change(&mut self, trial: &mut Trial) {
-        let changes: [(&str, fn(&mut Random, &mut Vec<u8>) -> Option<()>); 18] = [
+        let changes: [(&str, Change); 18] = [
             ("bit flipped", flip_bit),
             ("octet set", set_octet),
             ("cut", cut),
@@ -142,6 +143,9 @@ impl Mutator {
         }
     }
 }
+
+/// Changes a frame, if it is of the kind that can be changed so.
+type Change = fn(&mut Random, &mut Vec<u8>) -> Option<()>;
 
 /// EtherType and offset of the network packet.
 fn network(frame: &[u8]) -> Option<(u16, usize)> {

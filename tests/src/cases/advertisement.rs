@@ -119,6 +119,15 @@ fn peers() -> Vec<Case> {
             event(FLAG_OVERRIDE, OTHER_MAC),
         ),
         heard(
+            "na with two target options",
+            "na that announces a third mac",
+            Neighbor {
+                options: [target_link_layer(PEER_MAC), target_link_layer(OTHER_MAC)].concat(),
+                ..announcement()
+            },
+            event(FLAG_OVERRIDE, PEER_MAC),
+        ),
+        heard(
             "na with an experimental option",
             "na with an option of length 0",
             with_experiment,
