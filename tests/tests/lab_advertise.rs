@@ -1,4 +1,5 @@
 //! Advertisements, group memberships and heartbeats on a wire between two namespaces, with the kernel on both ends.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

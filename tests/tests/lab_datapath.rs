@@ -1,4 +1,5 @@
 //! Loading, attaching, pinning and adopting the fast path on a veth pair; every refusal beside what makes it go away.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
@@ -331,7 +332,8 @@ fn vlan_on_an_interface_that_hides_vlans_is_refused() {
     let mut datapath = bench.opened();
     let tagged = Service { vlan: vec![7], ..service() };
     bench.set_vlan_offload(true);
-    let error = bench.namespace.run(|| datapath.set_services(MAC, &[tagged.clone()])).unwrap_err();
+    let error =
+        bench.namespace.run(|| datapath.set_services(MAC, std::slice::from_ref(&tagged))).unwrap_err();
     assert!(matches!(error, Error::VlanOffload { .. }), "{error}");
     bench.namespace.run(|| datapath.set_services(MAC, &[service()])).unwrap();
     bench.set_vlan_offload(false);

@@ -1,4 +1,5 @@
 //! The table of packet cases again, on a wire: through a real interface, in both modes, byte for byte.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
 use std::time::Duration;
 

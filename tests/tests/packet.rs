@@ -2,6 +2,7 @@
 //!
 //! Needs root and `cargo xtask build`. The number of random frames is taken from `ANYCAST_FRAMES`, the seed from
 //! `ANYCAST_SEED`; both are printed.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
 #[path = "packet/events.rs"]
 mod events;

@@ -30,7 +30,11 @@ fn a_lone_owner_falls_quiet_and_a_solicitation_wakes_it() {
     // Longer than the distance of two advertisements: none is outstanding.
     let since = Instant::now();
     wait_until("some time passes", PATIENCE, || since.elapsed() > Duration::from_millis(2500)).unwrap();
-    assert_eq!(capture.count(|seen| announces(seen, SERVICE, server.mac)), 0, "a quiet server does not advertise");
+    assert_eq!(
+        capture.count(|seen| announces(seen, SERVICE, server.mac)),
+        0,
+        "a quiet server does not advertise"
+    );
 
     // The router resolves the address for a client; the fast path answers, since this server is the last one.
     farm_forgets(&rig);

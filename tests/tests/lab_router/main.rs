@@ -1,6 +1,7 @@
 //! The router believes it: what a Linux router's neighbour cache makes of the fast path and of advertisements.
 //!
 //! The gates are in the tests' own hands; what the daemon does with them is shown elsewhere.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
 mod moves;
 mod probes;
