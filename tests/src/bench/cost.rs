@@ -127,9 +127,9 @@ pub fn measure(rounds: usize, mut progress: impl FnMut(&str)) -> Result<Costs> {
 
 fn nanoseconds_a_run(wire: &Wire, program: u32) -> Result<f64> {
     // Caches and branch predictors learn the frame first.
-    wire.flood(SPELL / 8, None)?;
+    wire.flood(SPELL / 8)?;
     let before = info(program)?;
-    wire.flood(SPELL, None)?;
+    wire.flood(SPELL)?;
     let after = info(program)?;
     let runs = after.run_count() - before.run_count();
     if runs < 10_000 {

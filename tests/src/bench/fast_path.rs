@@ -7,7 +7,7 @@ use anycast_common::abi::HOLD_OPEN;
 use anycast_user::datapath::{Datapath, Mode, Options, Service};
 use anyhow::{Context as _, Result};
 
-use super::wire::{SERVER, SERVER_ADDRESS, SERVER_MAC, Wire};
+use super::wire::{SERVER, SERVER_LINK_LOCAL, SERVER_MAC, Wire};
 
 /// As many as an interface can have: the look-up must not get slower with them.
 pub const SERVICES: u16 = 64;
@@ -60,7 +60,7 @@ pub fn attach(wire: &Wire, mode: Mode) -> Result<Attached<'_>> {
             ports: vec![53],
             override_flag: true,
             router: false,
-            source: Some(SERVER_ADDRESS),
+            source: Some(SERVER_LINK_LOCAL),
         })
         .collect();
     for index in datapath.set_services(SERVER_MAC, &services).context("fill the table")? {

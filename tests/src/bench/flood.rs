@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use super::fast_path::{self, address};
 use super::stats::Samples;
-use super::wire::{self, PEER, PEER_ADDRESS, PEER_MAC, SERVER, SERVER_ADDRESS, Wire};
+use super::wire::{self, PEER_ADDRESS, PEER_MAC, SERVER, SERVER_ADDRESS, Wire};
 use crate::frames::Neighbor;
 use crate::lab::{Child, Namespace, wait_until};
 
@@ -100,7 +100,7 @@ fn quiet_and_flooded(wire: &Wire, directory: &Path) -> Result<(f64, f64, f64)> {
             wire::pin(FLOOD_CORE)?;
             let mut spells = Samples::default();
             while !over.load(Ordering::Relaxed) {
-                spells.push(wire.flood(Duration::from_millis(500), None)?.sent_per_second());
+                spells.push(wire.flood(Duration::from_millis(500))?.sent_per_second());
             }
             Ok(spells.median())
         });
@@ -117,7 +117,7 @@ fn dnsperf(wire: &Wire, directory: &Path) -> Result<f64> {
     let queries = directory.join("queries");
     fs::write(&queries, "health.example. SOA\n")?;
     let mut command = pinned(&wire.peer, DNS_CORE, "dnsperf");
-    command.args(["-s", &format!("{SERVER_ADDRESS}%{PEER}"), "-p", "53", "-c", "4", "-q", "100", "-t", "1"]);
+    command.args(["-s", &SERVER_ADDRESS.to_string(), "-p", "53", "-c", "4", "-q", "100", "-t", "1"]);
     command.args(["-l", &SPELL.as_secs().to_string(), "-d"]).arg(&queries);
     let output: Output = command.output().context("run dnsperf")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -132,7 +132,7 @@ fn nsd(server: &Namespace, directory: &Path) -> Result<Child> {
     fs::write(
         directory.join("nsd.conf"),
         format!(
-            "server:\n  ip-address: {SERVER_ADDRESS}%{SERVER}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{path}\"\n  \
+            "server:\n  ip-address: {SERVER_ADDRESS}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{path}\"\n  \
              database: \"\"\n  pidfile: \"{path}/nsd.pid\"\n  xfrdfile: \"{path}/xfrd\"\n  zonelistfile: \"{path}/zones\"\n  \
              xfrdir: \"{path}\"\n  server-count: 1\n  rrl-ratelimit: 0\nremote-control:\n  control-enable: no\n\
              zone:\n  name: example.\n  zonefile: example.zone\n"

@@ -110,7 +110,7 @@ fn spell(responder: Responder) -> Result<(f64, f64)> {
     let result = match responder {
         Responder::Reflector => {
             let _program = wire::attach(&wire, "reflector")?;
-            let flood = wire.flood(SPELL, None)?;
+            let flood = wire.flood(SPELL)?;
             (flood.returned_per_second(), flood.sent_per_second())
         }
         Responder::XdpNative => with_fast_path(&wire, Mode::Native)?,
@@ -122,7 +122,7 @@ fn spell(responder: Responder) -> Result<(f64, f64)> {
         Responder::KernelNdisc => {
             let _program = wire::attach(&wire, "pass")?;
             wire.server.ip(&["addr", "add", &format!("{target}/64"), "dev", SERVER, "nodad"])?;
-            answers(&wire, None)?
+            answers(&wire)?
         }
         Responder::Ndppd => with_ndppd(&wire, target)?,
     };
@@ -132,14 +132,14 @@ fn spell(responder: Responder) -> Result<(f64, f64)> {
     Ok(result)
 }
 
-fn answers(wire: &Wire, rate: Option<f64>) -> Result<(f64, f64)> {
-    let flood = wire.flood(SPELL, rate)?;
+fn answers(wire: &Wire) -> Result<(f64, f64)> {
+    let flood = wire.flood(SPELL)?;
     Ok((flood.answered_per_second(), flood.sent_per_second()))
 }
 
 fn with_fast_path(wire: &Wire, mode: Mode) -> Result<(f64, f64)> {
     let _fast_path = fast_path::attach(wire, mode)?;
-    answers(wire, None)
+    answers(wire)
 }
 
 /// ndppd under overload answers little; what it is good for is the highest rate at which it answers nearly everything.
@@ -154,14 +154,14 @@ fn with_ndppd(wire: &Wire, target: Ipv6Addr) -> Result<(f64, f64)> {
     let mut command = wire.server.command("ndppd");
     command.arg("-c").arg(&config);
     let mut ndppd = Child::spawn("ndppd", command, &directory.path().join("ndppd.log"))?;
+    let frame = solicitation(target);
     let mut best = (0.0, 0.0);
     wait_until("ndppd answers", Duration::from_secs(10), || {
-        wire.flood(Duration::from_millis(50), Some(1000.0)).is_ok_and(|flood| flood.advertisements > 0)
+        wire.trickle(&frame, Duration::from_millis(50), 1000.0).is_ok_and(|flood| flood.advertisements > 0)
     })
     .with_context(|| ndppd.log())?;
     for rate in NDPPD_STEPS {
-        let flood = wire.flood(SPELL / 3, Some(rate))?;
-        // The last answers of a spell are on their way when it ends: ask again for nothing.
+        let flood = wire.trickle(&frame, SPELL / 3, rate)?;
         if (flood.advertisements as f64) < 0.99 * flood.sent as f64 {
             break;
         }

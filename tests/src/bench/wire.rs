@@ -18,9 +18,9 @@ use aya::Ebpf;
 use aya::maps::{Array, PerCpuArray};
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 
-use crate::lab::Namespace;
 use crate::lab::namespace::veth;
 use crate::lab::programs::OBJECT;
+use crate::lab::{Injector, Namespace, wait_until};
 
 /// The server's interface.
 pub const SERVER: &str = "acms";
@@ -30,15 +30,15 @@ pub const PEER: &str = "acmp";
 pub const SERVER_MAC: [u8; 6] = [0x02, 0xac, 0, 0, 0, 0x01];
 /// MAC address of the peer's interface.
 pub const PEER_MAC: [u8; 6] = [0x02, 0xac, 0, 0, 0, 0x02];
-/// Link-local address of the peer, the source of its solicitations.
-pub const PEER_ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
-/// Link-local address of the server.
-pub const SERVER_ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// The peer's address, the source of its solicitations: a global one, since ndppd does not answer link-local ones.
+pub const PEER_ADDRESS: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+/// The server's own address.
+pub const SERVER_ADDRESS: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The server's link-local address, from which it advertises.
+pub const SERVER_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// Frames the kernel makes in one go.
 const BATCH: u32 = 64;
-/// Frames for which the kernel is asked in one go.
-const BURST: u32 = 64 * BATCH;
 
 /// The two ends.
 pub struct Wire {
@@ -64,6 +64,15 @@ pub struct Flood {
 }
 
 impl Flood {
+    fn between(before: Received, after: Received, seconds: f64) -> Self {
+        Self {
+            sent: after.sent - before.sent,
+            returned: after.dropped - before.dropped,
+            advertisements: after.advertisements - before.advertisements,
+            seconds,
+        }
+    }
+
     /// Advertisements a second.
     pub fn answered_per_second(&self) -> f64 {
         self.advertisements as f64 / self.seconds
@@ -96,6 +105,24 @@ impl Wire {
             namespace.ip(&["link", "set", "dev", interface, "address", &mac, "up"])?;
             namespace.ip(&["addr", "add", &format!("{address}/64"), "dev", interface, "nodad"])?;
         }
+        server.ip(&["addr", "add", &format!("{SERVER_LINK_LOCAL}/64"), "dev", SERVER, "nodad"])?;
+        // Each knows the other for good: the peer's counter drops whatever would resolve it.
+        for (namespace, interface, address, mac) in
+            [(&server, SERVER, PEER_ADDRESS, PEER_MAC), (&peer, PEER, SERVER_ADDRESS, SERVER_MAC)]
+        {
+            let (address, mac) = (address.to_string(), mac.map(|octet| format!("{octet:02x}")).join(":"));
+            namespace.ip(&[
+                "neigh",
+                "replace",
+                &address,
+                "lladdr",
+                &mac,
+                "dev",
+                interface,
+                "nud",
+                "permanent",
+            ])?;
+        }
         let mut generator =
             Ebpf::load(OBJECT).context("load the lab's BPF programs (run `cargo xtask build`)")?;
         for name in ["generator", "drop_and_count"] {
@@ -124,22 +151,49 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends what is loaded for about `duration`, `rate` frames a second if given, else as fast as it goes, on the core of this
-    /// thread.
+    /// Sends what is loaded as fast as it goes for about `duration`, on the core of this thread.
     ///
     /// # Errors
     /// The kernel refuses to run the generator.
-    pub fn flood(&self, duration: Duration, rate: Option<f64>) -> Result<Flood> {
-        let before = self.received()?;
-        // The thread in the namespace inherits the core.
-        let seconds = self.peer.run(|| self.make_for(duration, rate))?;
-        let after = self.received()?;
-        Ok(Flood {
-            sent: after.sent - before.sent,
-            returned: after.dropped - before.dropped,
-            advertisements: after.advertisements - before.advertisements,
-            seconds,
+    pub fn flood(&self, duration: Duration) -> Result<Flood> {
+        // The thread in the namespace inherits the core. A first, short run tells how many frames fill the time: each call
+        // costs the kernel a grace period to take down, so that what is measured must be one call.
+        self.peer.run(|| {
+            let (frames, seconds) = (64 * 1024, self.make(64 * 1024)?);
+            let rate = f64::from(frames) / seconds;
+            let frames = (rate * duration.as_secs_f64()).clamp(64.0 * 1024.0, 1e9) as u32;
+            let before = self.received()?;
+            let seconds = self.make(frames)?;
+            Ok(Flood::between(before, self.received()?, seconds))
         })
+    }
+
+    /// Sends `frame` `rate` times a second for `duration` through a packet socket; far slower than [`Wire::flood`], but evenly.
+    ///
+    /// # Errors
+    /// The socket refuses.
+    pub fn trickle(&self, frame: &[u8], duration: Duration, rate: f64) -> Result<Flood> {
+        let injector = Injector::new(&self.peer, PEER)?;
+        let before = self.received()?;
+        let started = Instant::now();
+        let mut sent = 0_u64;
+        while started.elapsed() < duration {
+            if sent as f64 > rate * started.elapsed().as_secs_f64() {
+                // The wait is shorter than any sleep is exact.
+                std::hint::spin_loop();
+                continue;
+            }
+            injector.send(frame)?;
+            sent += 1;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        // What was answered late is answered: a process has a queue.
+        let mut after = self.received()?;
+        let _ = wait_until("the last answers", Duration::from_millis(200), || {
+            after = self.received().unwrap_or(after);
+            after.advertisements - before.advertisements >= sent
+        });
+        Ok(Flood { sent, ..Flood::between(before, after, seconds) })
     }
 
     /// What the programs have counted so far, over all cores.
@@ -160,7 +214,7 @@ impl Wire {
     }
 
     /// Makes frames; returns how long that took. To be called in the peer's namespace, where the kernel looks for the interface.
-    fn make_for(&self, duration: Duration, rate: Option<f64>) -> Result<f64> {
+    fn make(&self, frames: u32) -> Result<f64> {
         let map: Array<_, Frame> =
             Array::try_from(self.generator.map("FRAME").context("no map FRAME in the lab's object")?)?;
         let frame = map.get(&0, 0)?;
@@ -171,31 +225,15 @@ impl Wire {
         let program: &Xdp =
             self.generator.program("generator").context("no program generator")?.try_into()?;
         let started = Instant::now();
-        let mut made = 0_u64;
-        while started.elapsed() < duration {
-            let frames = match rate {
-                None => BURST,
-                Some(rate) => {
-                    let due = (rate * started.elapsed().as_secs_f64()) as u64;
-                    if due <= made {
-                        // Pacing: the wait is shorter than any sleep is exact.
-                        std::hint::spin_loop();
-                        continue;
-                    }
-                    u32::try_from((due - made).min(u64::from(BURST)))?
-                }
-            };
-            program
-                .test_run(TestRunOptions {
-                    data_in: Some(input),
-                    ctx_in: Some(&context),
-                    repeat: frames,
-                    attrs: TestRunAttrs::new().xdp_live_frames(BATCH.min(frames)),
-                    ..Default::default()
-                })
-                .context("run the generator")?;
-            made += u64::from(frames);
-        }
+        program
+            .test_run(TestRunOptions {
+                data_in: Some(input),
+                ctx_in: Some(&context),
+                repeat: frames,
+                attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+                ..Default::default()
+            })
+            .context("run the generator")?;
         Ok(started.elapsed().as_secs_f64())
     }
 }
