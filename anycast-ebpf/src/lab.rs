@@ -3,7 +3,7 @@
 //! * `empty`: the floor, passes everything without looking;
 //! * `pass`: the same, for the far ends of veth pairs, where `XDP_TX` needs some program;
 //! * `reflector`: the limit, swaps the MAC addresses and sends the frame back;
-//! * `drop_and_count`: counts what comes back;
+//! * `drop_and_count`: counts what comes back; `drop_advertisements`: only Neighbor Advertisements, the rest passes;
 //! * `generator`: makes the frame anew from the map `FRAME` and sends it. For `BPF_PROG_TEST_RUN` with
 //!   `BPF_F_TEST_XDP_LIVE_FRAMES`, which uses its pages again after the other end has written to them.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
@@ -49,15 +49,31 @@ mod program {
 
     #[xdp(frags)]
     pub fn drop_and_count(ctx: XdpContext) -> u32 {
+        count(is_advertisement(&ctx));
+        XDP_DROP
+    }
+
+    #[xdp(frags)]
+    pub fn drop_advertisements(ctx: XdpContext) -> u32 {
+        if !is_advertisement(&ctx) {
+            return XDP_PASS;
+        }
+        count(true);
+        XDP_DROP
+    }
+
+    #[inline(always)]
+    fn is_advertisement(ctx: &XdpContext) -> bool {
         const TYPE: usize = ethernet::LENGTH + ipv6::LENGTH + ndp::TYPE;
-        let advertisement = match view::<{ TYPE + 1 }>(&ctx, 0) {
-            Some(frame) => {
-                octets(frame, ethernet::ETHER_TYPE) == ethernet::IPV6.to_be_bytes()
-                    && frame[ethernet::LENGTH + ipv6::NEXT_HEADER] == ipv6::ICMPV6
-                    && frame[TYPE] == ndp::ADVERTISEMENT
-            }
-            None => false,
-        };
+        let Some(frame) = view::<{ TYPE + 1 }>(ctx, 0) else { return false };
+        octets(frame, ethernet::ETHER_TYPE) == ethernet::IPV6.to_be_bytes()
+            && frame[ethernet::LENGTH + ipv6::NEXT_HEADER] == ipv6::ICMPV6
+            && frame[TYPE] == ndp::ADVERTISEMENT
+    }
+
+    /// Counts a frame that is dropped.
+    #[inline(always)]
+    fn count(advertisement: bool) {
         if let Some(received) = RECEIVED.get_ptr_mut(0) {
             // SAFETY: the pointer is to this CPU's value, which no other program run writes to at the same time.
             unsafe {
@@ -65,7 +81,6 @@ mod program {
                 (*received).advertisements += u64::from(advertisement);
             }
         }
-        XDP_DROP
     }
 
     #[xdp(frags)]

@@ -107,7 +107,7 @@ pub fn measure(rounds: usize, mut progress: impl FnMut(&str)) -> Result<Costs> {
     wire::pin(0)?;
     for round in 1..=rounds {
         for kind in Kind::ALL {
-            let mut wire = Wire::new()?;
+            let mut wire = Wire::new("drop_and_count")?;
             wire.load(&kind.frame())?;
             let empty = {
                 let program = wire::attach(&wire, "empty")?;

@@ -71,7 +71,7 @@ pub fn measure(rounds: usize, mut progress: impl FnMut(&str)) -> Result<(UnderFl
 }
 
 fn spell(answerer: Answerer) -> Result<(f64, f64, f64)> {
-    let mut wire = Wire::new()?;
+    let mut wire = Wire::new("drop_advertisements")?;
     let target = address(0);
     let directory = tempfile::tempdir().context("make a directory for NSD")?;
     // The address where NSD is asked is the server's own in both cases, so that only the answerer differs.
@@ -117,7 +117,21 @@ fn dnsperf(wire: &Wire, directory: &Path) -> Result<f64> {
     let queries = directory.join("queries");
     fs::write(&queries, "health.example. SOA\n")?;
     let mut command = pinned(&wire.peer, DNS_CORE, "dnsperf");
-    command.args(["-s", &SERVER_ADDRESS.to_string(), "-p", "53", "-c", "4", "-q", "100", "-t", "1"]);
+    // Many outstanding queries, so that one which is lost costs itself and not a place for a second.
+    command.args([
+        "-s",
+        &SERVER_ADDRESS.to_string(),
+        "-p",
+        "53",
+        "-c",
+        "4",
+        "-q",
+        "2000",
+        "-b",
+        "4096",
+        "-t",
+        "1",
+    ]);
     command.args(["-l", &SPELL.as_secs().to_string(), "-d"]).arg(&queries);
     let output: Output = command.output().context("run dnsperf")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -134,7 +148,7 @@ fn nsd(server: &Namespace, directory: &Path) -> Result<Child> {
         format!(
             "server:\n  ip-address: {SERVER_ADDRESS}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{path}\"\n  \
              database: \"\"\n  pidfile: \"{path}/nsd.pid\"\n  xfrdfile: \"{path}/xfrd\"\n  zonelistfile: \"{path}/zones\"\n  \
-             xfrdir: \"{path}\"\n  server-count: 1\n  rrl-ratelimit: 0\nremote-control:\n  control-enable: no\n\
+             xfrdir: \"{path}\"\n  server-count: 1\n  receive-buffer-size: 8388608\n  send-buffer-size: 8388608\n  rrl-ratelimit: 0\nremote-control:\n  control-enable: no\n\
              zone:\n  name: example.\n  zonefile: example.zone\n"
         ),
     )?;

@@ -103,7 +103,7 @@ fn solicitation(target: Ipv6Addr) -> Vec<u8> {
 
 /// One responder for one spell: answers and offers a second.
 fn spell(responder: Responder) -> Result<(f64, f64)> {
-    let mut wire = Wire::new()?;
+    let mut wire = Wire::new("drop_and_count")?;
     wire::pin(0)?;
     let target = fast_path::address(0);
     wire.load(&solicitation(target))?;

@@ -90,11 +90,12 @@ impl Flood {
 }
 
 impl Wire {
-    /// Builds it. Nothing is attached to the server's end.
+    /// Builds it, with `counter` on the peer's end: `drop_and_count`, or `drop_advertisements` where other traffic is to arrive
+    /// there. Nothing is attached to the server's end.
     ///
     /// # Errors
     /// Namespaces or programs cannot be had.
-    pub fn new() -> Result<Self> {
+    pub fn new(counter: &str) -> Result<Self> {
         let (server, peer) = (Namespace::new()?, Namespace::new()?);
         veth(&server, SERVER, &peer, PEER)?;
         for (namespace, interface, mac, address) in
@@ -125,11 +126,11 @@ impl Wire {
         }
         let mut generator =
             Ebpf::load(OBJECT).context("load the lab's BPF programs (run `cargo xtask build`)")?;
-        for name in ["generator", "drop_and_count"] {
+        for name in ["generator", counter] {
             program(&mut generator, name)?.load().with_context(|| format!("load the program {name}"))?;
         }
         let peer_index = peer.interface_index(PEER).context("the peer's interface has gone")?;
-        let counter = program(&mut generator, "drop_and_count")?;
+        let counter = program(&mut generator, counter)?;
         peer.run(|| counter.attach(PEER, XdpMode::Driver))
             .context("attach the counter to the peer's interface")?;
         Ok(Self { generator, server, peer, peer_index })
