@@ -5,20 +5,20 @@
 //! DNS is the time that the queue is full.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anycast_user::datapath::Mode;
-use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::Signal;
+use anyhow::{Context as _, Result};
 
 use super::fast_path::{self, address};
 use super::stats::Samples;
 use super::wire::{self, PEER_ADDRESS, PEER_MAC, SERVER, SERVER_ADDRESS, Wire};
 use crate::frames::Neighbor;
-use crate::lab::{Child, Namespace, wait_until};
+use crate::lab::{Namespace, Nsd};
 
 /// Who answers solicitations meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +75,11 @@ fn spell(answerer: Answerer) -> Result<(f64, f64, f64)> {
     let target = address(0);
     let directory = tempfile::tempdir().context("make a directory for NSD")?;
     // The address where NSD is asked is the server's own in both cases, so that only the answerer differs.
-    let nsd = nsd(&wire.server, directory.path())?;
+    let pid_file = directory.path().join("nsd.pid");
+    let address = [IpAddr::V6(SERVER_ADDRESS)];
+    let _nsd = Nsd::start(&wire.server, directory.path(), &pid_file, &address, Some(DNS_CORE))?;
     wire.load(&Neighbor::solicitation(PEER_MAC, PEER_ADDRESS, target).frame())?;
-    let measured = match answerer {
+    match answerer {
         Answerer::FastPath => {
             let _fast_path = fast_path::attach(&wire, Mode::Native)?;
             quiet_and_flooded(&wire, directory.path())
@@ -87,9 +89,7 @@ fn spell(answerer: Answerer) -> Result<(f64, f64, f64)> {
             wire.server.ip(&["addr", "add", &format!("{target}/64"), "dev", SERVER, "nodad"])?;
             quiet_and_flooded(&wire, directory.path())
         }
-    };
-    nsd.signal(Signal::SIGTERM)?;
-    measured
+    }
 }
 
 fn quiet_and_flooded(wire: &Wire, directory: &Path) -> Result<(f64, f64, f64)> {
@@ -138,35 +138,6 @@ fn dnsperf(wire: &Wire, directory: &Path) -> Result<f64> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix("Queries per second:"));
     line.and_then(|rate| rate.trim().parse().ok())
         .with_context(|| format!("dnsperf says no rate: {text}{}", String::from_utf8_lossy(&output.stderr)))
-}
-
-/// NSD on the server's link-local address.
-fn nsd(server: &Namespace, directory: &Path) -> Result<Child> {
-    let path = directory.display();
-    fs::write(
-        directory.join("nsd.conf"),
-        format!(
-            "server:\n  ip-address: {SERVER_ADDRESS}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{path}\"\n  \
-             database: \"\"\n  pidfile: \"{path}/nsd.pid\"\n  xfrdfile: \"{path}/xfrd\"\n  zonelistfile: \"{path}/zones\"\n  \
-             xfrdir: \"{path}\"\n  server-count: 1\n  receive-buffer-size: 8388608\n  send-buffer-size: 8388608\n  rrl-ratelimit: 0\nremote-control:\n  control-enable: no\n\
-             zone:\n  name: example.\n  zonefile: example.zone\n"
-        ),
-    )?;
-    fs::write(
-        directory.join("example.zone"),
-        "$ORIGIN example.\n$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns AAAA 2001:db8::1\nhealth SOA ns hostmaster 1 3600 900 604800 60\n",
-    )?;
-    let mut command = pinned(server, DNS_CORE, "nsd");
-    command.arg("-d").arg("-c").arg(directory.join("nsd.conf"));
-    let mut nsd = Child::spawn("nsd", command, &directory.join("nsd.log"))?;
-    let pid_file = directory.join("nsd.pid");
-    wait_until("NSD runs", Duration::from_secs(10), || {
-        pid_file.exists() || nsd.ended().is_ok_and(|ended| ended.is_some())
-    })?;
-    if nsd.ended()?.is_some() {
-        bail!("NSD has ended: {}", nsd.log());
-    }
-    Ok(nsd)
 }
 
 fn pinned(namespace: &Namespace, core: usize, program: &str) -> Command {

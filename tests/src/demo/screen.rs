@@ -98,7 +98,7 @@ fn line(time: Duration, rows: &[Row], sent: usize, answered: usize) -> String {
             format!("{}{mark} {state} {}", row.name, row.answered)
         })
         .collect();
-    format!("{:>4.1} s  {answered}/{sent} answered  {}", time.as_secs_f64(), servers.join("  "))
+    format!("{:>4.1} s  {answered} of {sent}  {}", time.as_secs_f64(), servers.join("  "))
 }
 
 fn words(row: &Row) -> (&'static str, &'static str, String) {

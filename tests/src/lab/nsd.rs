@@ -1,0 +1,86 @@
+//! NSD, a real DNS server, as a process of the lab.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::child::Child;
+use super::namespace::Namespace;
+use super::wait::wait_until;
+
+/// A running NSD, serving the zone `example.` with the name that the daemon's check asks for; killed when dropped.
+#[derive(Debug)]
+pub struct Nsd {
+    child: Child,
+    pid_file: PathBuf,
+}
+
+impl Nsd {
+    /// Starts it in `namespace` on port 53 of `addresses`, with all its files in `directory` and its process id in `pid_file`, and
+    /// waits until it runs. `core`: the core it is to stay on.
+    ///
+    /// # Errors
+    /// NSD is not installed, or does not start; with what it logged.
+    pub fn start(
+        namespace: &Namespace,
+        directory: &Path,
+        pid_file: &Path,
+        addresses: &[IpAddr],
+        core: Option<usize>,
+    ) -> Result<Self> {
+        let path = directory.display();
+        let listen: String = addresses.iter().map(|address| format!("  ip-address: {address}\n")).collect();
+        // Everything that has a default in /etc or /var is given, so that nothing of the host's own NSD is touched; the buffers are
+        // for the bench, which asks in bursts.
+        let config = format!(
+            "server:\n{listen}  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{path}\"\n  database: \"\"\n  \
+             pidfile: \"{}\"\n  xfrdfile: \"{path}/xfrd\"\n  zonelistfile: \"{path}/zones\"\n  xfrdir: \"{path}\"\n  \
+             server-count: 1\n  receive-buffer-size: 8388608\n  send-buffer-size: 8388608\n  rrl-ratelimit: 0\n\
+             remote-control:\n  control-enable: no\n\
+             zone:\n  name: example.\n  zonefile: example.zone\n",
+            pid_file.display()
+        );
+        let zone = "$ORIGIN example.\n$TTL 60\n\
+                    @ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns AAAA 2001:db8::1\n\
+                    health SOA ns hostmaster 1 3600 900 604800 60\n*.whoami TXT \"nsd\"\n";
+        let file = directory.join("nsd.conf");
+        fs::write(&file, config).with_context(|| format!("write {}", file.display()))?;
+        fs::write(directory.join("example.zone"), zone).context("write NSD's zone")?;
+        let mut command: Command = match core {
+            Some(core) => {
+                let mut command = namespace.command("taskset");
+                command.args(["-c", &core.to_string(), "nsd"]);
+                command
+            }
+            None => namespace.command("nsd"),
+        };
+        command.arg("-d").arg("-c").arg(&file);
+        let mut child = Child::spawn("nsd", command, &directory.join("nsd.log"))?;
+        wait_until("NSD runs", Duration::from_secs(10), || {
+            pid_file.exists() || child.ended().is_ok_and(|ended| ended.is_some())
+        })?;
+        if child.ended()?.is_some() {
+            bail!("NSD has ended: {}", child.log());
+        }
+        Ok(Self { child, pid_file: pid_file.to_owned() })
+    }
+
+    /// Kills its main process with SIGKILL.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()
+    }
+}
+
+impl Drop for Nsd {
+    fn drop(&mut self) {
+        // Killed, it leaves the file behind.
+        let _ = fs::remove_file(&self.pid_file);
+    }
+}
