@@ -15,10 +15,10 @@
 //! the disk or a program is done elsewhere.
 //!
 //! What is absent here: decisions. Which of the files:
-//! * [`start`]: bringing up, in the order that cannot mislead a router, and rolling back what a failed start has begun;
-//! * [`link`]: everything that belongs to one interface, through its going and coming back;
-//! * [`observe`]: what was seen, as events; [`perform`]: what is to be done; [`command`]: the operator;
-//! * [`report`]: the picture for `status` and metrics; [`stop`]: the way out.
+//! * `start`: bringing up, in the order that cannot mislead a router, and rolling back what a failed start has begun;
+//! * `link`: everything that belongs to one interface, through its going and coming back;
+//! * `observe`: what was seen, as events; `perform`: what is to be done; `command`: the operator;
+//! * `report`: the picture for `status` and metrics; `stop`: the way out.
 
 mod command;
 mod link;

@@ -9,7 +9,7 @@
 //! Each box is a [`Namespace`] of its own; every interface is made inside one and exists nowhere else. Bridge ports carry
 //! an XDP program that passes everything, without which a frame that a server transmits from XDP never arrives
 //! ([`programs`]). Everything is named after the process that made it (`ac<pid>-<n>`), removed when its owner is dropped,
-//! and swept by the next lab if that process was killed first ([`sweep`]).
+//! and swept by the next lab if that process was killed first (`sweep`).
 
 mod sweep;
 
