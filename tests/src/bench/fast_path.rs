@@ -1,13 +1,13 @@
 //! The fast path as it is measured: sixty-four addresses, the gate held open.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::PathBuf;
 
 use anycast_common::abi::HOLD_OPEN;
 use anycast_user::datapath::{Datapath, Mode, Options, Service};
 use anyhow::{Context as _, Result};
 
 use super::wire::{SERVER, SERVER_LINK_LOCAL, SERVER_MAC, Wire};
+use crate::lab::farm::Scratch;
 
 /// As many as an interface can have: the look-up must not get slower with them.
 pub const SERVICES: u16 = 64;
@@ -20,8 +20,9 @@ pub fn address(number: u16) -> Ipv6Addr {
 /// An attached fast path; taken off, with everything pinned, when it is dropped.
 pub struct Attached<'a> {
     wire: &'a Wire,
-    bpffs: PathBuf,
     datapath: Option<Datapath>,
+    // Behind it: the pins go before the file system that they are on.
+    _scratch: Scratch,
 }
 
 impl Attached<'_> {
@@ -38,8 +39,6 @@ impl Drop for Attached<'_> {
         {
             eprintln!("cannot detach the measured program: {error}");
         }
-        // Empty by now, or else the error above has been printed.
-        let _ = std::fs::remove_dir(&self.bpffs);
     }
 }
 
@@ -48,10 +47,10 @@ impl Drop for Attached<'_> {
 /// # Errors
 /// The fast path is not built, or refused.
 pub fn attach(wire: &Wire, mode: Mode) -> Result<Attached<'_>> {
-    let bpffs = PathBuf::from(format!("/sys/fs/bpf/anycast-bench-{}", wire.server.name()));
-    let options = Options { interface: SERVER.to_owned(), mode, bpffs: bpffs.clone(), log: false };
+    let scratch = Scratch::new()?;
+    let options = Options { interface: SERVER.to_owned(), mode, bpffs: scratch.bpffs(), log: false };
     let datapath = wire.server.run(|| Datapath::open(&options)).context("attach the fast path")?;
-    let mut attached = Attached { wire, bpffs, datapath: None };
+    let mut attached = Attached { wire, datapath: None, _scratch: scratch };
     let datapath = attached.datapath.insert(datapath);
     let services: Vec<Service> = (0..SERVICES)
         .map(|number| Service {

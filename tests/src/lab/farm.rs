@@ -36,14 +36,17 @@ pub const ROUTER_ADDRESS: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x53, 1, 0, 0,
 /// See [`ROUTER_ADDRESS`].
 pub const ROUTER_ADDRESS_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// The servers' directory for what they must find again: configuration, state, pid files.
+/// A directory of the lab for what its servers must find again: configuration, state, pid files, pins. Removed on drop.
 #[derive(Debug)]
-struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// Makes the directory and mounts a BPF file system of the lab's own in it, so that pins of two labs, or of a lab and
     /// the machine's real daemon, never meet.
-    fn new() -> Result<Self> {
+    ///
+    /// # Errors
+    /// The directory cannot be made, or the file system not mounted.
+    pub fn new() -> Result<Self> {
         let directory = std::env::temp_dir().join(unique_name());
         let bpffs = bpffs_of(&directory);
         std::fs::create_dir_all(&bpffs).with_context(|| format!("create {}", bpffs.display()))?;
@@ -51,6 +54,11 @@ impl Scratch {
         nix::mount::mount(Some("bpf"), &bpffs, Some("bpf"), nix::mount::MsFlags::empty(), None::<&str>)
             .with_context(|| format!("mount a BPF file system on {}", bpffs.display()))?;
         Ok(scratch)
+    }
+
+    /// The BPF file system.
+    pub fn bpffs(&self) -> PathBuf {
+        bpffs_of(&self.0)
     }
 }
 
