@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::child::Child;
 use super::namespace::Namespace;
+use super::responder::HEALTH_NAME;
 use super::wait::wait_until;
 
-/// A running NSD, serving the zone `example.` with the name that the daemon's check asks for; killed when dropped.
+/// A running NSD, serving the zone that the daemon's check asks for and the names that the lab's client asks for; killed when dropped.
 #[derive(Debug)]
 pub struct Nsd {
     child: Child,
@@ -34,22 +35,27 @@ impl Nsd {
     ) -> Result<Self> {
         let path = directory.display();
         let listen: String = addresses.iter().map(|address| format!("  ip-address: {address}\n")).collect();
+        // By address and not by wildcard: only so does NSD answer from the address that was asked, and `ip-freebind` lets it listen on
+        // a service address that is not there yet.
         // Everything that has a default in /etc or /var is given, so that nothing of the host's own NSD is touched; the buffers are
         // for the bench, which asks in bursts.
         let config = format!(
-            "server:\n{listen}  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{path}\"\n  database: \"\"\n  \
+            "server:\n{listen}  ip-freebind: yes\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{path}\"\n  database: \"\"\n  \
              pidfile: \"{}\"\n  xfrdfile: \"{path}/xfrd\"\n  zonelistfile: \"{path}/zones\"\n  xfrdir: \"{path}\"\n  \
              server-count: 1\n  receive-buffer-size: 8388608\n  send-buffer-size: 8388608\n  rrl-ratelimit: 0\n\
              remote-control:\n  control-enable: no\n\
-             zone:\n  name: example.\n  zonefile: example.zone\n",
+             zone:\n  name: example.\n  zonefile: example.zone\n\
+             zone:\n  name: {HEALTH_NAME}\n  zonefile: health.zone\n",
             pid_file.display()
         );
-        let zone = "$ORIGIN example.\n$TTL 60\n\
-                    @ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns AAAA 2001:db8::1\n\
-                    health SOA ns hostmaster 1 3600 900 604800 60\n*.whoami TXT \"nsd\"\n";
         let file = directory.join("nsd.conf");
         fs::write(&file, config).with_context(|| format!("write {}", file.display()))?;
-        fs::write(directory.join("example.zone"), zone).context("write NSD's zone")?;
+        let apex = "$TTL 60\n@ SOA ns.example. hostmaster.example. 1 3600 900 604800 60\n@ NS ns.example.\n";
+        // The lab's client asks names below `whoami`.
+        let whoami = "ns AAAA 2001:db8::1\n*.whoami TXT \"nsd\"\n";
+        for (zone, text) in [("example.zone", format!("{apex}{whoami}")), ("health.zone", apex.to_owned())] {
+            fs::write(directory.join(zone), text).with_context(|| format!("write NSD's {zone}"))?;
+        }
         let mut command: Command = match core {
             Some(core) => {
                 let mut command = namespace.command("taskset");

@@ -14,13 +14,12 @@ use crate::{DNS, PATIENCE, need_lab};
 fn nsd_is_watched_served_and_replaced_when_it_dies() {
     need_lab!("nsd_is_watched_served_and_replaced_when_it_dies");
     let farm = Farm::new(&FarmOptions { servers: 2, ..FarmOptions::default() }).unwrap();
-    // All addresses: the service address comes to `lo` after NSD is up.
-    let anywhere = [IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let addresses = [IpAddr::V6(Ipv6Addr::LOCALHOST), SERVICE];
     let mut servers: Vec<Nsd> = farm
         .servers
         .iter()
         .map(|server| {
-            Nsd::start(&server.namespace, &server.directory, &pid_file(server), &anywhere, None).unwrap()
+            Nsd::start(&server.namespace, &server.directory, &pid_file(server), &addresses, None).unwrap()
         })
         .collect();
     let options = DaemonOptions::default();
