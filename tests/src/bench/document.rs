@@ -111,7 +111,9 @@ pub fn page(report: &Report) -> String {
          * **Ratios travel, rates do not**: they swing by half with the machine's load. A NIC's driver costs other nanoseconds than veth's.\n\
          * **ns a packet** are the kernel's own statistics, over an empty program's {:.0} ns (most of which is the clock of the statistics), with 64\n  \
          addresses loaded. `other_pass` is the worst of: {}.\n\
-         * **DNS under flood**: NSD and dnsperf on one core, the generator and the interface's receive queue on another. Fast path: {}; kernel: {}.\n\
+         * **DNS under flood**: NSD and dnsperf on one core; the generator on another, which serves the interface's receive queue too. DNS comes\n  \
+         through the same queue, so what is lost is lost where the generator outruns it. With two cores this shows the generator's hold on the queue\n  \
+         more than who answers; a machine with a core for the queue is needed to tell the two apart. Fast path: {}; kernel: {}.\n\
          * **SIGKILL to silent** has a floor of two thirds of the lease (300 ms), which is renewed at a third.\n\
          * **Control** figures: {} runs each.\n",
         thousands(offered),
