@@ -152,7 +152,8 @@ fn with_ndppd(wire: &Wire, target: Ipv6Addr) -> Result<(f64, f64)> {
         format!("proxy {SERVER} {{\n  router no\n  rule {target}/128 {{\n    static\n  }}\n}}\n"),
     )?;
     // This thread is pinned, and a child would be with it: ndppd has all cores.
-    let cores = std::fs::read_to_string("/sys/devices/system/cpu/online").context("read which cores there are")?;
+    let cores =
+        std::fs::read_to_string("/sys/devices/system/cpu/online").context("read which cores there are")?;
     let mut command = wire.server.command("taskset");
     command.args(["-c", cores.trim(), "ndppd", "-c"]).arg(&config);
     let mut ndppd = Child::spawn("ndppd", command, &directory.path().join("ndppd.log"))?;
