@@ -77,6 +77,9 @@ fn entry_comes_and_survives(service: IpAddr, mode: Mode) {
         farm.router_neighbour(service).unwrap().is_none_or(|entry| entry.mac.is_none())
     })
     .unwrap();
+    // Queries that are sent from then on find nobody.
+    let sent = client.counts().0;
+    wait_until("more queries are sent", PATIENCE, || client.counts().0 >= sent + 50).unwrap();
     assert!(client.stop().lost() > 0);
 }
 
