@@ -276,7 +276,7 @@ fn a_group_is_joined_reported_and_left() {
     assert!(is_member(&wire.near, group), "the sibling still wants it");
     groups.leave(NEAR, 0, sibling);
     // A child that another test forks holds the socket too, until it executes its program.
-    anycast_tests::lab::wait_until("the group is left", std::time::Duration::from_secs(5), || {
+    wait_until("the group is left", Duration::from_secs(5), || {
         !is_member(&wire.near, group) && !is_filtered_in(&wire.near, group)
     })
     .unwrap();
@@ -298,7 +298,7 @@ fn sixty_four_groups_are_joined_and_left() {
     assert!(addresses.iter().all(|address| is_member(&wire.near, solicited_node(*address))));
     drop(groups);
     // A child that another test forks holds these sockets too, until it executes its program.
-    anycast_tests::lab::wait_until("all groups are left", std::time::Duration::from_secs(5), || {
+    wait_until("all groups are left", Duration::from_secs(5), || {
         !addresses.iter().any(|address| is_member(&wire.near, solicited_node(*address)))
     })
     .unwrap();

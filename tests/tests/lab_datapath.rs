@@ -352,10 +352,8 @@ fn another_program_on_the_interface_is_refused_and_left_alone() {
     }
     drop(other);
     // A child that another test forks holds the link too, until it executes its program.
-    anycast_tests::lab::wait_until("the other program is off", std::time::Duration::from_secs(5), || {
-        !bench.has_program()
-    })
-    .unwrap();
+    wait_until("the other program is off", std::time::Duration::from_secs(5), || !bench.has_program())
+        .unwrap();
     bench.opened();
 }
 
