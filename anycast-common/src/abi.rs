@@ -13,11 +13,12 @@ pub const SERVICES_MAX: usize = 64;
 /// UDP and TCP ports one service can have.
 pub const PORTS_MAX: usize = 4;
 
-/// Slots of one half of the `SERVICES` table. Sixteen times [`SERVICES_MAX`]: a collision-free seed is found in a few tries.
+/// Slots of one half of the `SERVICES` table. Sixteen times [`SERVICES_MAX`]: a collision-free multiplier is found in some
+/// tens of tries.
 pub const SLOTS: u32 = 1024;
 
-/// Entries of the `SERVICES` map: two halves, so that user space fills the idle one and then switches with one store to
-/// [`Meta::table`]. The program never sees a half-written table.
+/// Slots of the one value of the `SERVICES` map: two halves, so that user space fills the idle one and then switches with one
+/// store to [`Meta::table`]. The program never sees a half-written table.
 pub const SERVICES_ENTRIES: u32 = 2 * SLOTS;
 
 /// [`Service::index`] of an empty slot. Zero-filled slots would be service 0 at `::`: user space fills the table with
@@ -26,16 +27,22 @@ pub const NO_SERVICE: u32 = u32::MAX;
 
 /// Where a key belongs in a half of the `SERVICES` table.
 ///
-/// A multiplicative hash over the key's five words; `seed` is chosen by user space so that the services of the interface
-/// do not collide. Address words and VLAN are in the byte order in which they stand in memory (see [`Service`]).
+/// Multiply-shift: the key, made one word, times an odd number that user space chooses so that the services of the interface
+/// do not collide; of the product the highest bits. Two keys collide under one multiplier in 512 or fewer. Address words and VLAN
+/// are in the byte order in which they stand in memory (see [`Service`]); the address comes as two words, see
+/// [`packet::halves`](crate::packet::halves).
 #[inline(always)]
-pub const fn slot(seed: u32, address: [u32; 4], vlan: u32) -> u32 {
-    let mut h = seed ^ address[3];
-    h = h.wrapping_mul(0x9E37_79B1) ^ address[2];
-    h = h.wrapping_mul(0x85EB_CA77) ^ address[1];
-    h = h.wrapping_mul(0xC2B2_AE3D) ^ address[0] ^ vlan;
-    h = h.wrapping_mul(0x9E37_79B1);
-    h >> (32 - SLOTS.trailing_zeros())
+pub const fn slot(multiplier: u64, address: [u64; 2], vlan: u32) -> u32 {
+    let [first, second] = address;
+    // The constant is odd, so that no bit is lost, and fits the sign-extended operand of one instruction.
+    let key = (first ^ vlan as u64).wrapping_mul(0xFFFF_FFFF_9E37_79B1).wrapping_add(second);
+    (key.wrapping_mul(multiplier) >> (64 - SLOTS.trailing_zeros())) as u32
+}
+
+/// [`Meta::table`] as [`slot`]'s multiplier and the first slot of the active half.
+#[inline(always)]
+pub const fn table(table: u64) -> (u64, u32) {
+    (table | 1, (table & 1) as u32 * SLOTS)
 }
 
 /// One value of `META`, an array of one entry: what the program must know before it can look up a service.
@@ -46,8 +53,8 @@ pub struct Meta {
     pub abi_version: u32,
     /// Interface index the program is attached to; 0 in a packet test.
     pub ifindex: u32,
-    /// The active table: seed in the low 32 bits, first slot (0 or [`SLOTS`]) in the high 32 bits. One aligned 64-bit store
-    /// switches both.
+    /// The active table, see [`table`]: the lowest bit says which half is active; with that bit set it is [`slot`]'s
+    /// multiplier. One aligned 64-bit store switches both.
     pub table: u64,
     /// Bit `port % 64` is set for each port of any service: a UDP packet or SYN to another port passes before any look-up.
     pub port_filter: u64,
@@ -57,7 +64,7 @@ pub struct Meta {
     pub pad: [u8; 2],
 }
 
-/// One slot of `SERVICES`.
+/// One slot of `SERVICES`; a cache line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -141,7 +148,7 @@ pub struct Gate {
 }
 
 /// One value of `COUNTERS`, per CPU and service. Packets, unless the name says otherwise. ARP requests count as
-/// solicitations, ARP probes as duplicate address detection.
+/// solicitations, ARP probes as duplicate address detection. `queries` and `bytes` stand side by side: most packets touch both.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -161,12 +168,12 @@ pub struct Counters {
     pub refused_held: u64,
     /// Advertisements for the service address from another MAC.
     pub advertisements: u64,
-    /// UDP packets to a service port with QR = 0: queries.
-    pub queries: u64,
     /// UDP packets to a service port with QR = 1: responses, which a server has no use for.
     pub responses: u64,
     /// TCP segments to a service port with SYN and without ACK.
     pub tcp_syns: u64,
+    /// UDP packets to a service port with QR = 0: queries.
+    pub queries: u64,
     /// Bytes of the frames counted in `queries`, `responses`, `tcp_syns` and `malformed`.
     pub bytes: u64,
     /// UDP packets to a service port whose UDP length, IP length or first buffer cannot hold a DNS header.
@@ -374,8 +381,27 @@ mod tests {
 
     #[test]
     fn slots_stay_within_one_half() {
-        for seed in 0..1000 {
-            assert!(slot(seed, [1, 2, 3, seed], 7) < SLOTS);
+        for number in 0..1000 {
+            assert!(slot(u64::MAX - 2 * number, [1, number], 7) < SLOTS);
+        }
+    }
+
+    #[test]
+    fn each_part_of_a_key_moves_it() {
+        let (multiplier, first) = table(0x9E37_79B9_7F4A_7C15);
+        assert_eq!((multiplier, first), (0x9E37_79B9_7F4A_7C15, SLOTS));
+        assert_eq!(table(multiplier - 1), (multiplier, 0));
+        let slot = |address, vlan| slot(multiplier, halves(address), vlan);
+        let plain = slot([1, 2, 3, 4], 7);
+        let others: [([u32; 4], u32); 5] = [
+            ([9, 2, 3, 4], 7),
+            ([1, 9, 3, 4], 7),
+            ([1, 2, 9, 4], 7),
+            ([1, 2, 3, 9 << 24], 7),
+            ([1, 2, 3, 4], 8),
+        ];
+        for (address, vlan) in others {
+            assert_ne!(slot(address, vlan), plain, "{address:?} {vlan}");
         }
     }
 }

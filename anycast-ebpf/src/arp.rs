@@ -2,7 +2,7 @@
 
 use anycast_common::{
     abi::{Drop, IPV4_KEY, Service},
-    packet::{arp, be16, ethernet, mapped, ne32, octets},
+    packet::{arp, be16, ethernet, halves, mapped, ne32, octets},
 };
 
 use crate::{
@@ -25,7 +25,7 @@ pub fn judge(frame: Frame) -> Option<Verdict> {
     let packet = frame.view::<{ arp::LENGTH }>(frame.network)?;
     let meta = meta()?;
     let (to, from) = frame.addresses()?;
-    let unicast = same_mac(&to, &meta.mac);
+    let unicast = frame.is_to_us(meta);
     if !unicast && !same_mac(&to, &ethernet::BROADCAST) || from[0] & ethernet::GROUP_BIT != 0 {
         return None;
     }
@@ -33,7 +33,7 @@ pub fn judge(frame: Frame) -> Option<Verdict> {
     let target = ne32(packet, arp::TARGET_PROTOCOL);
     let operation = be16(packet, arp::OPERATION);
     let about = if operation == arp::REPLY { sender } else { target };
-    let service = find(meta, mapped(about), frame.vlan | IPV4_KEY)?;
+    let service = find(meta, halves(mapped(about)), frame.vlan | IPV4_KEY)?;
     let head: [u8; 6] = octets(packet, arp::HARDWARE_TYPE);
     // `same_mac` compares six octets, whatever they mean.
     if !same_mac(&head, &arp::ETHERNET_IPV4) || operation != arp::REQUEST && operation != arp::REPLY {

@@ -3,40 +3,53 @@
 //! In a frame that the driver handed over in several buffers only the first is looked at; what is not there is not seen, and
 //! what is not seen passes.
 
-use anycast_common::packet::{MAC_LENGTH, be16, ethernet, ne16, ne32, octets, vlan};
+use anycast_common::{
+    abi::Meta,
+    packet::{MAC_LENGTH, be16, ethernet, halves, ne16, ne32, ne64, octets, vlan},
+};
 use aya_ebpf::{
     bindings::xdp_md,
     helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
 };
 
-/// A frame, parsed up to the header behind Ethernet and VLAN tags.
+/// A frame, parsed up to the header behind Ethernet, and behind VLAN tags after [`Frame::untagged`].
 pub struct Frame {
     ctx: *mut xdp_md,
     data: usize,
     end: usize,
-    /// EtherType behind the tags.
+    /// EtherType behind what is parsed.
     pub ether_type: u16,
-    /// Offset of the network header.
+    /// Offset of what is behind that, the network header in the end.
     pub network: usize,
     /// VLAN of the tags, as `abi::vlan_key`.
     pub vlan: u32,
 }
 
 impl Frame {
-    /// The frame of `ctx`; `None` if it ends before its network header.
+    /// The frame of `ctx` up to the first EtherType; `None` if it ends before that.
     #[inline(always)]
     pub fn parse(ctx: *mut xdp_md) -> Option<Self> {
         let mut frame = Self::bare(ctx);
         frame.ether_type = be16(frame.view::<{ ethernet::LENGTH }>(0)?, ethernet::ETHER_TYPE);
         frame.network = ethernet::LENGTH;
-        // Not a loop: each number of tags is a case of its own for the verifier, with all offsets known.
-        if is_tag(frame.ether_type) {
-            frame.untag()?;
-            if is_tag(frame.ether_type) {
-                frame.untag()?;
-            }
-        }
         Some(frame)
+    }
+
+    /// Is what follows a VLAN tag?
+    #[inline(always)]
+    pub fn is_tagged(&self) -> bool {
+        self.ether_type == vlan::CUSTOMER || self.ether_type == vlan::SERVICE
+    }
+
+    /// A tagged frame parsed up to its network header, behind one tag or two; `None` if it ends before that.
+    #[inline(always)]
+    pub fn untagged(mut self) -> Option<Self> {
+        // Not a loop: each number of tags is a case of its own for the verifier, with all offsets known.
+        self.untag()?;
+        if self.is_tagged() {
+            self.untag()?;
+        }
+        Some(self)
     }
 
     #[inline(always)]
@@ -96,11 +109,15 @@ impl Frame {
         Some((octets(header, ethernet::DESTINATION), octets(header, ethernet::SOURCE)))
     }
 
-    /// Is the frame addressed to `mac`?
+    /// Is the frame addressed to the interface's own MAC address? One load and one shift for each of the two.
     #[inline(always)]
-    pub fn is_to(&self, mac: &[u8; MAC_LENGTH]) -> bool {
+    pub fn is_to_us(&self, meta: &Meta) -> bool {
+        // SAFETY: the eight octets are the last of `Meta`: the address and its padding. Volatile, or the compiler drops the
+        // padding and loads octet by octet.
+        let ours = unsafe { core::ptr::from_ref(&meta.mac).cast::<[u64; 1]>().read_volatile()[0] };
+        let mac = |word: u64| if cfg!(target_endian = "little") { word << 16 } else { word >> 16 };
         self.view::<{ ethernet::LENGTH }>(0)
-            .is_some_and(|header| same_mac(&octets(header, ethernet::DESTINATION), mac))
+            .is_some_and(|header| mac(ne64(header, ethernet::DESTINATION)) == mac(ours))
     }
 
     /// Octets of the first buffer.
@@ -139,11 +156,6 @@ impl Frame {
     }
 }
 
-#[inline(always)]
-fn is_tag(ether_type: u16) -> bool {
-    ether_type == vlan::CUSTOMER || ether_type == vlan::SERVICE
-}
-
 /// Are two MAC addresses the same? Two comparisons of words instead of a call of `memcmp`.
 #[inline(always)]
 pub fn same_mac(a: &[u8; MAC_LENGTH], b: &[u8; MAC_LENGTH]) -> bool {
@@ -153,5 +165,11 @@ pub fn same_mac(a: &[u8; MAC_LENGTH], b: &[u8; MAC_LENGTH]) -> bool {
 /// Are two addresses the same? Without a branch for each word.
 #[inline(always)]
 pub fn same_address(a: [u32; 4], b: [u32; 4]) -> bool {
-    (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) == 0
+    same_halves(halves(a), halves(b))
+}
+
+/// As [`same_address`], of addresses in halves.
+#[inline(always)]
+pub fn same_halves(a: [u64; 2], b: [u64; 2]) -> bool {
+    (a[0] ^ b[0]) | (a[1] ^ b[1]) == 0
 }

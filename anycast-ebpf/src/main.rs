@@ -38,8 +38,16 @@ mod program {
 
     /// The entry. `frags`: drivers refuse a program without it on interfaces whose MTU does not fit into one buffer.
     #[xdp(frags)]
+    #[inline(always)]
     pub fn anycast(ctx: XdpContext) -> u32 {
-        Frame::parse(ctx.ctx).and_then(network::judge).unwrap_or(Verdict::Pass).finish(&ctx)
+        judge(&ctx).unwrap_or(Verdict::Pass).finish(&ctx)
+    }
+
+    /// Untagged frames have a copy of the program to themselves: there each offset is a constant, which saves them a tenth.
+    #[inline(always)]
+    fn judge(ctx: &XdpContext) -> Option<Verdict> {
+        let frame = Frame::parse(ctx.ctx)?;
+        if frame.is_tagged() { network::judge(frame.untagged()?) } else { network::judge(frame) }
     }
 
     /// The kernel lets only programs under a GPL-compatible licence use some helpers.

@@ -16,10 +16,11 @@ const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 #[btf_map]
 pub static META: Array<Meta, 1, MMAPABLE> = Array::new();
 
-/// An array addressed by a hash that user space keeps free of collisions, instead of a hash map: the verifier turns the
-/// look-up into a bounds check and an addition, which is a quarter of a hash map's cost.
+/// A table addressed by a hash that user space keeps free of collisions, instead of a hash map: a shift and an addition find
+/// the slot. It is one value, so that the slot is computed in registers instead of going through memory as a map's key, and
+/// mappable, so that it begins with a page and each slot is one cache line.
 #[btf_map]
-pub static SERVICES: Array<Service, { SERVICES_ENTRIES as usize }> = Array::new();
+pub static SERVICES: Array<[Service; SERVICES_ENTRIES as usize], 1, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static GATES: Array<Gate, SERVICES_MAX, MMAPABLE> = Array::new();

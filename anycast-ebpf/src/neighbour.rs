@@ -5,7 +5,7 @@
 
 use anycast_common::{
     abi::{Drop, Service},
-    packet::{MAC_LENGTH, address, checksum, ethernet, ipv6, ndp, ne32, octet, octets},
+    packet::{MAC_LENGTH, address, address_halves, checksum, ethernet, ipv6, ndp, ne32, octet, octets},
 };
 
 use crate::{
@@ -38,7 +38,7 @@ pub fn judge(frame: Frame, length: usize) -> Option<Verdict> {
 pub fn addressed_service(frame: &Frame, icmp: &[u8; ndp::LENGTH]) -> Option<(&'static Service, bool)> {
     let meta = meta()?;
     let (to, from) = frame.addresses()?;
-    let unicast = same_mac(&to, &meta.mac);
+    let unicast = frame.is_to_us(meta);
     if !unicast
         && !same_mac(&to, &ethernet::solicited_node(octets(icmp, ndp::TARGET)))
         && !same_mac(&to, &ethernet::ALL_NODES)
@@ -49,7 +49,7 @@ pub fn addressed_service(frame: &Frame, icmp: &[u8; ndp::LENGTH]) -> Option<(&'s
     if from[0] & ethernet::GROUP_BIT != 0 || octet(header, ipv6::SOURCE) == ipv6::MULTICAST_PREFIX {
         return None;
     }
-    Some((find(meta, ndp::target(icmp), frame.vlan)?, unicast))
+    Some((find(meta, address_halves(icmp, ndp::TARGET), frame.vlan)?, unicast))
 }
 
 #[inline(always)]
@@ -121,7 +121,7 @@ fn judge_advertisement(frame: &Frame, length: usize) -> Option<Verdict> {
         return Some(Verdict::Drop(Drop::NaInvalid));
     }
     let (_, from) = frame.addresses()?;
-    let announced = option.target.unwrap_or([0; MAC_LENGTH]);
+    let announced = option.target;
     if same_mac(&from, &service.mac) || same_mac(&announced, &service.mac) {
         return Some(Verdict::Drop(Drop::OwnAdvertisement));
     }
@@ -138,8 +138,9 @@ fn judge_advertisement(frame: &Frame, length: usize) -> Option<Verdict> {
 struct LinkLayer {
     /// Is there a source link-layer address?
     source: bool,
-    /// The first target link-layer address.
-    target: Option<[u8; MAC_LENGTH]>,
+    /// The first target link-layer address, or zeros. Not an `Option`: the compiler leaves whatever is in a register, a pointer
+    /// perhaps, as the content of `None`, and the verifier objects to its being moved about.
+    target: [u8; MAC_LENGTH],
 }
 
 /// The checks that RFC 4861 7.1.1 and 7.1.2 have in common, with the reason as for an NS. `None` if the packet is not whole
@@ -166,7 +167,7 @@ fn check(
         sum += sum_fixed(icmp) + sum_unit(option);
         match octet(option, ndp::OPTION_TYPE) {
             ndp::SOURCE_LINK_LAYER => link_layer.source = true,
-            ndp::TARGET_LINK_LAYER => link_layer.target = Some(octets(option, ndp::OPTION_ADDRESS)),
+            ndp::TARGET_LINK_LAYER => link_layer.target = octets(option, ndp::OPTION_ADDRESS),
             _ => (),
         }
         options_fit = octet(option, ndp::OPTION_LENGTH) == 1;
@@ -187,7 +188,7 @@ fn check(
         let target = (found >> WALKED_TARGET_SHIFT) as usize;
         if target != 0 {
             let option = frame.view::<{ ndp::OPTION_UNIT }>(at + opaque(target))?;
-            link_layer.target = Some(octets(option, ndp::OPTION_ADDRESS));
+            link_layer.target = octets(option, ndp::OPTION_ADDRESS);
         }
         options_fit = found & WALKED_FIT != 0;
     }

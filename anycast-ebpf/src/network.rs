@@ -2,7 +2,7 @@
 
 use anycast_common::{
     abi::{Drop, IPV4_KEY},
-    packet::{address, be16, ethernet, ipv4, ipv6, mapped, ndp, ne32, octet},
+    packet::{address_halves, be16, ethernet, halves, ipv4, ipv6, mapped, ndp, ne32, octet},
 };
 
 use crate::{
@@ -36,7 +36,7 @@ fn judge_ipv6(frame: Frame) -> Option<Verdict> {
     let length = usize::from(be16(header, ipv6::PAYLOAD_LENGTH));
     let transport =
         Transport { at: frame.network + ipv6::LENGTH, network_length: ipv6::LENGTH + length, length };
-    let destination = || address(header, ipv6::DESTINATION);
+    let destination = || address_halves(header, ipv6::DESTINATION);
     match octet(header, ipv6::NEXT_HEADER) {
         ipv6::TCP => count_tcp(&frame, transport, destination)?,
         ipv6::UDP => count_udp(&frame, transport, destination)?,
@@ -56,7 +56,7 @@ fn judge_ipv6_fragment(frame: &Frame) -> Option<Verdict> {
     match octet(fragment, ipv6::FRAGMENT_NEXT_HEADER) {
         ipv6::TCP | ipv6::UDP => {
             let header = frame.view::<{ ipv6::LENGTH }>(frame.network)?;
-            count_fragment(frame, address(header, ipv6::DESTINATION))?;
+            count_fragment(frame, address_halves(header, ipv6::DESTINATION))?;
             None
         }
         ipv6::ICMPV6 if be16(fragment, ipv6::FRAGMENT_OFFSET) & ipv6::FRAGMENT_OFFSET_MASK == 0 => {
@@ -83,7 +83,7 @@ fn judge_ipv4(mut frame: Frame) -> Option<Verdict> {
     if protocol != ipv4::TCP && protocol != ipv4::UDP {
         return None;
     }
-    let destination = || mapped(ne32(header, ipv4::DESTINATION));
+    let destination = || halves(mapped(ne32(header, ipv4::DESTINATION)));
     let version = octet(header, ipv4::VERSION);
     if be16(header, ipv4::FRAGMENT_OFFSET) & ipv4::FRAGMENT_MASK != 0 {
         if version >> 4 == 4 && version >= ipv4::PLAIN_VERSION {
@@ -108,7 +108,7 @@ fn count_ipv4(
     protocol: u8,
     header_length: usize,
     network_length: usize,
-    destination: impl FnOnce() -> [u32; 4],
+    destination: impl FnOnce() -> [u64; 2],
 ) -> Option<()> {
     let length = network_length.checked_sub(header_length)?;
     let transport = Transport { at: frame.network + header_length, network_length, length };

@@ -1,10 +1,13 @@
 //! Which service a frame is for, and whether the gate is open.
 
-use anycast_common::abi::{self, Drop, HOLD_OPEN, HOLD_SHUT, Meta, Service};
+use anycast_common::{
+    abi::{self, Drop, HOLD_OPEN, HOLD_SHUT, Meta, Service},
+    packet::halves,
+};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 
 use crate::{
-    frame::same_address,
+    frame::same_halves,
     maps::{GATES, META, SERVICES},
 };
 
@@ -16,14 +19,13 @@ pub fn meta() -> Option<&'static Meta> {
 
 /// The service of `address` on `vlan`; an IPv4 address is mapped into IPv6 and comes with `abi::IPV4_KEY` in `vlan`.
 #[inline(always)]
-pub fn find(meta: &Meta, address: [u32; 4], vlan: u32) -> Option<&'static Service> {
-    // SAFETY: a reference can be read. Volatile because user space stores a new value at any time: seed and half must come
+pub fn find(meta: &Meta, address: [u64; 2], vlan: u32) -> Option<&'static Service> {
+    // SAFETY: a reference can be read. Volatile because user space stores a new value at any time: multiplier and half must come
     // from the same load.
     let table = unsafe { core::ptr::from_ref(&meta.table).read_volatile() };
-    let seed = table as u32;
-    let first = (table >> 32) as u32;
-    let service = SERVICES.get(first.wrapping_add(abi::slot(seed, address, vlan)))?;
-    let same = same_address(service.address, address) && service.vlan == vlan;
+    let (multiplier, first) = abi::table(table);
+    let service = SERVICES.get(0)?.get((first + abi::slot(multiplier, address, vlan)) as usize)?;
+    let same = same_halves(halves(service.address), address) && service.vlan == vlan;
     same.then_some(service)
 }
 
@@ -31,7 +33,10 @@ pub fn find(meta: &Meta, address: [u32; 4], vlan: u32) -> Option<&'static Servic
 #[inline(always)]
 pub fn has_port(service: &Service, port: u16) -> bool {
     let [a, b, c, d] = service.ports;
-    port != 0 && (a == port || b == port || c == port || d == port)
+    if a == port {
+        return port != 0;
+    }
+    port != 0 && (b == port || c == port || d == port)
 }
 
 /// May a UDP packet or SYN to `port`, in host byte order, be for any service?

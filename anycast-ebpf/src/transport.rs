@@ -29,7 +29,7 @@ pub struct Transport {
 /// It counts as malformed if the UDP length or what the IP header leaves cannot hold a DNS header, or if that is not in
 /// the frame's first buffer.
 #[inline(always)]
-pub fn count_udp(frame: &Frame, transport: Transport, destination: impl FnOnce() -> [u32; 4]) -> Option<()> {
+pub fn count_udp(frame: &Frame, transport: Transport, destination: impl FnOnce() -> [u64; 2]) -> Option<()> {
     if transport.length < udp::LENGTH {
         return None;
     }
@@ -56,7 +56,7 @@ pub fn count_udp(frame: &Frame, transport: Transport, destination: impl FnOnce()
 
 /// Counts a TCP segment with SYN and without ACK. `None` if it was not counted.
 #[inline(always)]
-pub fn count_tcp(frame: &Frame, transport: Transport, destination: impl FnOnce() -> [u32; 4]) -> Option<()> {
+pub fn count_tcp(frame: &Frame, transport: Transport, destination: impl FnOnce() -> [u64; 2]) -> Option<()> {
     let header = frame.view::<{ tcp::LENGTH }>(transport.at)?;
     if octet(header, tcp::FLAGS) & (tcp::SYN | tcp::ACK) != tcp::SYN || transport.length < tcp::LENGTH {
         return None;
@@ -76,7 +76,7 @@ pub fn count_tcp(frame: &Frame, transport: Transport, destination: impl FnOnce()
 
 /// Counts a fragment of UDP or TCP, whose port cannot be told. `None` if it was not counted.
 #[inline(always)]
-pub fn count_fragment(frame: &Frame, destination: [u32; 4]) -> Option<()> {
+pub fn count_fragment(frame: &Frame, destination: [u64; 2]) -> Option<()> {
     let counters = find_counters(frame, meta()?, destination, None)?;
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     unsafe { (*counters).fragments += 1 }
@@ -84,8 +84,8 @@ pub fn count_fragment(frame: &Frame, destination: [u32; 4]) -> Option<()> {
 }
 
 #[inline(always)]
-fn find_counters(frame: &Frame, meta: &Meta, address: [u32; 4], port: Option<u16>) -> Option<*mut Counters> {
-    if !frame.is_to(&meta.mac) {
+fn find_counters(frame: &Frame, meta: &Meta, address: [u64; 2], port: Option<u16>) -> Option<*mut Counters> {
+    if !frame.is_to_us(meta) {
         return None;
     }
     let service = find(meta, address, frame.vlan)?;

@@ -65,6 +65,29 @@ pub const fn address<const N: usize>(header: &[u8; N], at: usize) -> [u32; 4] {
     [ne32(header, at), ne32(header, at + 4), ne32(header, at + 8), ne32(header, at + 12)]
 }
 
+/// The 64-bit word at `at` as it stands in memory.
+#[inline(always)]
+pub const fn ne64<const N: usize>(header: &[u8; N], at: usize) -> u64 {
+    u64::from_ne_bytes(octets(header, at))
+}
+
+/// The IPv6 address at `at` as two words in memory order: half as many to hash and to compare.
+#[inline(always)]
+pub const fn address_halves<const N: usize>(header: &[u8; N], at: usize) -> [u64; 2] {
+    [ne64(header, at), ne64(header, at + 8)]
+}
+
+/// An address of four words in memory order as [`address_halves`] gives it.
+#[inline(always)]
+pub const fn halves(address: [u32; 4]) -> [u64; 2] {
+    let [a, b, c, d] = address;
+    if cfg!(target_endian = "little") {
+        [a as u64 | (b as u64) << 32, c as u64 | (d as u64) << 32]
+    } else {
+        [b as u64 | (a as u64) << 32, d as u64 | (c as u64) << 32]
+    }
+}
+
 /// Writes `octets` from `at` on.
 ///
 /// # Panics
@@ -105,6 +128,7 @@ mod tests {
         assert_eq!(be16(&header, 2), 0x1234);
         assert_eq!(ne16(&header, 2), u16::from_ne_bytes([0x12, 0x34]));
         assert_eq!(address(&header, 4), [1, 2, 3, 4]);
+        assert_eq!(address_halves(&header, 4), halves([1, 2, 3, 4]));
         assert_eq!(header[..2], [0x2a; 2]);
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anycast_common::{
-    abi::{self, ABI_VERSION, Counters, DROPS, Gate, Limits, Meta, SERVICES_MAX, SLOTS},
+    abi::{self, ABI_VERSION, Counters, DROPS, Gate, Limits, Meta, SERVICES_ENTRIES, SERVICES_MAX, SLOTS},
     packet::MAC_LENGTH,
 };
 use aya::{
@@ -28,11 +28,11 @@ pub(super) const NAMES: [&str; 8] =
 
 /// Everything but the rings.
 pub(super) struct Maps {
-    services: Array<MapData, abi::Service>,
     counters: PerCpuArray<MapData, Counters>,
     drops: PerCpuArray<MapData, u64>,
     limits: PerCpuArray<MapData, Limits>,
     meta: Mapping,
+    services: Mapping,
     gates: Mapping,
     /// The active table's services; the same as in the active half of `services`.
     active: Vec<abi::Service>,
@@ -51,6 +51,13 @@ fn gate_lease(index: u32) -> usize {
 
 fn gate_hold(index: u32) -> usize {
     index as usize * size_of::<Gate>() + std::mem::offset_of!(Gate, hold)
+}
+
+/// A slot of the table as it is stored and loaded.
+type SlotWords = [u64; size_of::<abi::Service>() / 8];
+
+fn slot_word(slot: u32, word: usize) -> usize {
+    slot as usize * size_of::<abi::Service>() + word * 8
 }
 
 impl Maps {
@@ -84,26 +91,30 @@ impl Maps {
         };
         let mut maps = Self {
             meta: mapping(&map("META")?, "META", 1, size_of::<Meta>())?,
+            services: mapping(
+                &map("SERVICES")?,
+                "SERVICES",
+                SERVICES_ENTRIES as usize,
+                size_of::<abi::Service>(),
+            )?,
             gates: mapping(&map("GATES")?, "GATES", SERVICES_MAX, size_of::<Gate>())?,
-            services: typed(map("SERVICES")?, "SERVICES")?,
             counters: typed(map("COUNTERS")?, "COUNTERS")?,
             drops: typed(map("DROPS")?, "DROPS")?,
             limits: typed(map("LIMITS")?, "LIMITS")?,
             active: Vec::new(),
             cpus: nr_cpus().map_err(|(path, error)| Error::io("read", path, error))?,
         };
-        maps.active = maps.read_active()?;
+        maps.active = maps.read_active();
         Ok(maps)
     }
 
     /// Makes new maps ready: a zero-filled slot would be service 0 at the address `::`.
-    pub fn initialise(&mut self, ifindex: u32) -> Result<(), Error> {
-        for slot in 0..2 * SLOTS {
-            self.store(slot, &abi::Service::EMPTY)?;
+    pub fn initialise(&mut self, ifindex: u32) {
+        for slot in 0..SERVICES_ENTRIES {
+            self.store(slot, &abi::Service::EMPTY);
         }
         self.meta.cell_u32(META_ABI_VERSION).store(ABI_VERSION, Ordering::Release);
         self.set_ifindex(ifindex);
-        Ok(())
     }
 
     pub fn set_ifindex(&self, ifindex: u32) {
@@ -115,21 +126,28 @@ impl Maps {
         &self.active
     }
 
-    fn read_active(&self) -> Result<Vec<abi::Service>, Error> {
-        let first = (self.meta.cell_u64(META_TABLE).load(Ordering::Acquire) >> 32) as u32;
-        let mut active = Vec::new();
-        for slot in first..first + SLOTS {
-            let service =
-                self.services.get(&slot, 0).map_err(|error| Error::map("read", "SERVICES", error))?;
-            if service.index != abi::NO_SERVICE && service.address != [0; 4] {
-                active.push(service);
-            }
-        }
-        Ok(active)
+    fn read_active(&self) -> Vec<abi::Service> {
+        let (_, first) = abi::table(self.meta.cell_u64(META_TABLE).load(Ordering::Acquire));
+        (first..first + SLOTS)
+            .map(|slot| self.load(slot))
+            .filter(|service| service.index != abi::NO_SERVICE && service.address != [0; 4])
+            .collect()
     }
 
-    fn store(&mut self, slot: u32, service: &abi::Service) -> Result<(), Error> {
-        self.services.set(slot, service, 0).map_err(|error| Error::map("write", "SERVICES", error))
+    fn load(&self, slot: u32) -> abi::Service {
+        let words: SlotWords =
+            std::array::from_fn(|word| self.services.cell_u64(slot_word(slot, word)).load(Ordering::Acquire));
+        // SAFETY: the same size, checked by the compiler; integers and arrays of integers are valid for every bit pattern.
+        unsafe { std::mem::transmute::<SlotWords, abi::Service>(words) }
+    }
+
+    /// To an idle slot: the program must not see it before all its words are there.
+    fn store(&self, slot: u32, service: &abi::Service) {
+        // SAFETY: the same size, checked by the compiler; `Service` has no padding that is not a field.
+        let words = unsafe { std::mem::transmute::<abi::Service, SlotWords>(*service) };
+        for (word, value) in words.into_iter().enumerate() {
+            self.services.cell_u64(slot_word(slot, word)).store(value, Ordering::Release);
+        }
     }
 
     /// Replaces the services; see [`super::Datapath::set_services`].
@@ -149,19 +167,18 @@ impl Maps {
         for index in fresh {
             self.reset(index)?;
         }
-        let first = (self.meta.cell_u64(META_TABLE).load(Ordering::Acquire) >> 32) as u32;
-        let idle = if first == 0 { SLOTS } else { 0 };
+        let active_half = self.meta.cell_u64(META_TABLE).load(Ordering::Acquire) & 1;
+        let switched = table.multiplier & !1 | (active_half ^ 1);
+        let (_, idle) = abi::table(switched);
         for slot in 0..SLOTS {
             let value = table.entries.iter().find(|(place, _)| *place == slot);
-            self.store(idle + slot, value.map_or(&abi::Service::EMPTY, |(_, service)| service))?;
+            self.store(idle + slot, value.map_or(&abi::Service::EMPTY, |(_, service)| service));
         }
         // In between the program must know the ports of both tables.
         let filter = self.meta.cell_u64(META_PORT_FILTER);
         filter.fetch_or(table.port_filter, Ordering::AcqRel);
         self.set_mac(mac);
-        self.meta
-            .cell_u64(META_TABLE)
-            .store(u64::from(table.seed) | u64::from(idle) << 32, Ordering::Release);
+        self.meta.cell_u64(META_TABLE).store(switched, Ordering::Release);
         filter.store(table.port_filter, Ordering::Release);
         // After this nobody reads the other half, nor counts for a service that is gone: both may be used again.
         if wait_for_running_programs().is_err() {
@@ -180,8 +197,7 @@ impl Maps {
 
     fn set_mac(&self, mac: [u8; MAC_LENGTH]) {
         let [a, b, c, d, e, f] = mac;
-        self.meta.cell_u32(META_MAC).store(u32::from_ne_bytes([a, b, c, d]), Ordering::Release);
-        self.meta.cell_u32(META_MAC + 4).store(u32::from_ne_bytes([e, f, 0, 0]), Ordering::Release);
+        self.meta.cell_u64(META_MAC).store(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]), Ordering::Release);
     }
 
     /// Makes an index as good as new.

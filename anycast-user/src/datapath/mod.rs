@@ -154,7 +154,7 @@ impl Datapath {
         pin_maps(&ebpf, &pins)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let rings = Rings::take(&mut ebpf, options.log)?;
-        maps.initialise(ifindex)?;
+        maps.initialise(ifindex);
         let link = attach(&ebpf, &pins, options, ifindex)?;
         undo.disarm();
         let program_id = program_info(&ebpf)?.id();
@@ -237,7 +237,7 @@ impl Datapath {
         let mut ebpf = object::load(object, false, None)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let rings = Rings::take(&mut ebpf, false)?;
-        maps.initialise(0)?;
+        maps.initialise(0);
         let program_id = program_info(&ebpf)?.id();
         Ok(Self { maps, rings, program_id, attachment: None, ebpf })
     }

@@ -1,17 +1,17 @@
-//! The `SERVICES` table: which slot holds which service, under a seed that keeps them apart. Pure.
+//! The `SERVICES` table: which slot holds which service, under a multiplier that keeps them apart. Pure.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use anycast_common::{
     abi::{self, IPV4_KEY, PORTS_MAX, SERVICES_MAX, SLOTS, slot, vlan_key},
-    packet::{MAC_LENGTH, ndp},
+    packet::{MAC_LENGTH, halves, ndp},
 };
 
 use super::{Error, Service, error::ServiceFault};
 
-/// Seeds tried. With 64 services in 1024 slots one seed in seven is free of collisions: that none of these is has a
-/// probability below 10^-1000.
-const SEEDS: u32 = 100_000;
+/// Multipliers tried. With 64 services in 1024 slots one in some tens is free of collisions: that none of these is has a
+/// probability below 10^-500.
+const MULTIPLIERS: u64 = 100_000;
 
 /// What tells services apart: address words in memory order, VLAN and address family.
 pub(super) type Key = ([u32; 4], u32);
@@ -19,7 +19,8 @@ pub(super) type Key = ([u32; 4], u32);
 /// A table ready to be stored.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Table {
-    pub seed: u32,
+    /// As [`slot`]'s; odd.
+    pub multiplier: u64,
     /// Slot and value of each service, in the order in which they were given.
     pub entries: Vec<(u32, abi::Service)>,
     /// As `Meta::port_filter`.
@@ -49,7 +50,7 @@ impl Table {
             free[*index as usize] = false;
         }
         let mut unused = (0..SERVICES_MAX as u32).filter(|index| free[*index as usize]);
-        let (seed, slots) = place(&keys);
+        let (multiplier, slots) = place(&keys);
         let mut entries = Vec::with_capacity(services.len());
         for (((service, key), slot), kept) in services.iter().zip(&keys).zip(slots).zip(kept) {
             // There are as many indices as there may be services.
@@ -58,7 +59,7 @@ impl Table {
         }
         let port_filter =
             services.iter().flat_map(|service| &service.ports).fold(0, |bits, port| bits | 1 << (port % 64));
-        Ok(Self { seed, entries, port_filter })
+        Ok(Self { multiplier, entries, port_filter })
     }
 }
 
@@ -112,18 +113,20 @@ fn validate(service: &Service) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first seed under which no two keys share a slot.
-fn place(keys: &[Key]) -> (u32, Vec<u32>) {
-    let slots = |seed| keys.iter().map(|(address, vlan)| slot(seed, *address, *vlan)).collect::<Vec<_>>();
-    for seed in 0..SEEDS {
-        let slots = slots(seed);
+/// The first multiplier under which no two keys share a slot.
+fn place(keys: &[Key]) -> (u64, Vec<u32>) {
+    let slots = |by| keys.iter().map(|(address, vlan)| slot(by, halves(*address), *vlan)).collect::<Vec<_>>();
+    // A Weyl sequence of odd numbers with all bits in use.
+    let multiplier = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    for by in (1..=MULTIPLIERS).map(multiplier) {
+        let slots = slots(by);
         let mut taken = [false; SLOTS as usize];
         if slots.iter().all(|slot| !std::mem::replace(&mut taken[*slot as usize], true)) {
-            return (seed, slots);
+            return (by, slots);
         }
     }
-    // Not reached, see `SEEDS`; services that share a slot would lose all but one of them to the kernel.
-    (SEEDS, slots(SEEDS))
+    // Not reached, see `MULTIPLIERS`; services that share a slot would lose all but one of them to the kernel.
+    (1, slots(1))
 }
 
 fn value(service: &Service, (address, vlan): Key, index: u32, mac: [u8; MAC_LENGTH]) -> abi::Service {
@@ -181,7 +184,7 @@ mod tests {
         assert_eq!((slots.len(), indices.len()), (64, 64));
         assert!(indices.iter().all(|index| *index < 64));
         for (place, value) in &table.entries {
-            assert_eq!(*place, slot(table.seed, value.address, value.vlan));
+            assert_eq!(*place, slot(table.multiplier, halves(value.address), value.vlan));
         }
         assert!(matches!(Table::new(MAC, &many(65), none), Err(Error::TooManyServices { count: 65 })));
     }

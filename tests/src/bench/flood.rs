@@ -1,8 +1,13 @@
 //! DNS answers a second while solicitations arrive at full speed: with the fast path, and with the kernel answering.
 //!
-//! NSD and dnsperf share one core; the generator has another, on which the solicitations are answered too, as the receive
-//! queue of a NIC would be served by a core of its own. Queries come through the same queue as the flood: what the flood costs
-//! DNS is the time that the queue is full.
+//! ```text
+//! core 0: NSD, and the thread that serves the receive queue of the server's interface: here the solicitations are answered
+//! core 1: the generator, dnsperf, and the thread that serves the peer's interface: here the answers arrive
+//! ```
+//!
+//! As on a server whose NIC interrupts the cores that DNS runs on: queries come through the queue that the flood comes
+//! through, and who answers solicitations takes the time from NSD. The queues are served by threads (`threaded` of the
+//! interface), which can be bound to a core; softirqs stay where a queue was first found full.
 
 use std::fs;
 use std::net::IpAddr;
@@ -16,7 +21,7 @@ use anyhow::{Context as _, Result};
 
 use super::fast_path::{self, address};
 use super::stats::Samples;
-use super::wire::{self, PEER_ADDRESS, PEER_MAC, SERVER, SERVER_ADDRESS, Wire};
+use super::wire::{self, PEER, PEER_ADDRESS, PEER_MAC, SERVER, SERVER_ADDRESS, Wire};
 use crate::frames::Neighbor;
 use crate::lab::{Namespace, Nsd};
 
@@ -42,10 +47,10 @@ pub struct UnderFlood {
     pub offered: Samples,
 }
 
-/// The core of NSD and dnsperf.
-const DNS_CORE: usize = 0;
-/// The core of the generator.
-const FLOOD_CORE: usize = 1;
+/// The core of NSD and of the server's receive queue.
+const SERVER_CORE: usize = 0;
+/// The core of the generator, of dnsperf and of the peer's receive queue.
+const PEER_CORE: usize = 1;
 const SPELL: Duration = Duration::from_secs(3);
 
 /// Runs `rounds` rounds of both; the first of the pair is the fast path's.
@@ -77,7 +82,7 @@ fn spell(answerer: Answerer) -> Result<(f64, f64, f64)> {
     // The address where NSD is asked is the server's own in both cases, so that only the answerer differs.
     let pid_file = directory.path().join("nsd.pid");
     let address = [IpAddr::V6(SERVER_ADDRESS)];
-    let _nsd = Nsd::start(&wire.server, directory.path(), &pid_file, &address, Some(DNS_CORE))?;
+    let _nsd = Nsd::start(&wire.server, directory.path(), &pid_file, &address, Some(SERVER_CORE))?;
     wire.load(&Neighbor::solicitation(PEER_MAC, PEER_ADDRESS, target).frame())?;
     match answerer {
         Answerer::FastPath => {
@@ -93,11 +98,13 @@ fn spell(answerer: Answerer) -> Result<(f64, f64, f64)> {
 }
 
 fn quiet_and_flooded(wire: &Wire, directory: &Path) -> Result<(f64, f64, f64)> {
+    wire::bind_queues(&wire.server, SERVER, SERVER_CORE)?;
+    wire::bind_queues(&wire.peer, PEER, PEER_CORE)?;
     let quiet = dnsperf(wire, directory)?;
     let over = AtomicBool::new(false);
     let (flooded, offered) = std::thread::scope(|scope| {
         let generator = scope.spawn(|| -> Result<f64> {
-            wire::pin(FLOOD_CORE)?;
+            wire::pin(PEER_CORE)?;
             let mut spells = Samples::default();
             while !over.load(Ordering::Relaxed) {
                 spells.push(wire.flood(Duration::from_millis(500))?.sent_per_second());
@@ -116,8 +123,8 @@ fn quiet_and_flooded(wire: &Wire, directory: &Path) -> Result<(f64, f64, f64)> {
 fn dnsperf(wire: &Wire, directory: &Path) -> Result<f64> {
     let queries = directory.join("queries");
     fs::write(&queries, "health.example. SOA\n")?;
-    let mut command = pinned(&wire.peer, DNS_CORE, "dnsperf");
-    // Many outstanding queries, so that one which is lost costs itself and not a place for a second.
+    let mut command = pinned(&wire.peer, PEER_CORE, "dnsperf");
+    // Many outstanding queries and a short wait, so that one which is lost costs itself and not a place for others.
     command.args([
         "-s",
         &SERVER_ADDRESS.to_string(),
@@ -126,11 +133,11 @@ fn dnsperf(wire: &Wire, directory: &Path) -> Result<f64> {
         "-c",
         "4",
         "-q",
-        "2000",
+        "4000",
         "-b",
         "4096",
         "-t",
-        "1",
+        "0.1",
     ]);
     command.args(["-l", &SPELL.as_secs().to_string(), "-d"]).arg(&queries);
     let output: Output = command.output().context("run dnsperf")?;

@@ -38,9 +38,25 @@ pub struct Options {
     /// Runs of everything that is timed.
     #[arg(long, default_value_t = 200)]
     pub runs: usize,
+    /// Only print one part's figures, for whoever tunes it: no report, no page.
+    #[arg(long, value_enum, value_name = "PART", conflicts_with_all = ["report", "docs"])]
+    pub only: Option<Part>,
     /// Seconds for which an idle daemon is watched.
     #[arg(long, default_value_t = 30)]
     pub idle: u64,
+}
+
+/// Parts that can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Solicitations answered in a second.
+    Solicitations,
+    /// Cost of a packet.
+    Cost,
+    /// DNS under a flood of solicitations.
+    Flood,
+    /// Times of the controller.
+    Control,
 }
 
 /// The figures.
@@ -99,6 +115,9 @@ pub struct Machine {
 /// Something to be measured cannot be had.
 pub fn run(options: &Options) -> Result<()> {
     let say = |line: &str| println!("  {line}");
+    if let Some(part) = options.only {
+        return run_only(part, options, say);
+    }
     println!("Neighbor Solicitations answered ({} rounds)", options.rounds);
     let rates = apart(|| solicitations::measure(options.rounds, say))?;
     println!("Cost of a packet ({} rounds)", options.rounds);
@@ -150,6 +169,46 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(directory) = &options.docs {
         write(&directory.join("performance.svg"), &document::chart(&report))?;
         write(&directory.join("performance.md"), &document::page(&report))?;
+    }
+    Ok(())
+}
+
+/// Runs one part, whose progress and medians are all there is to see.
+fn run_only(part: Part, options: &Options, say: impl Fn(&str) + Copy + Send + Sync) -> Result<()> {
+    match part {
+        Part::Solicitations => {
+            let rates = apart(|| solicitations::measure(options.rounds, say))?;
+            for (responder, samples) in &rates.answered {
+                say(&format!("median {:<16} {:>11.0} answers/s", responder.key(), samples.median()));
+            }
+            say(&format!(
+                "ratio to the kernel {:.1}, to ndppd {:.0}, to the reflector {:.2}",
+                rates.to_kernel.median(),
+                rates.to_ndppd.median(),
+                rates.to_reflector.median()
+            ));
+        }
+        Part::Cost => {
+            let costs = apart(|| cost::measure(options.rounds, say))?;
+            for (kind, samples) in &costs.over_empty {
+                say(&format!("median {:<16} {:>7.1} ns", kind.key(), samples.median()));
+            }
+            say(&format!("{:?}", costs.size));
+        }
+        Part::Flood => {
+            let (fast, kernel) = apart(|| flood::measure(options.rounds, say))?;
+            say(&format!(
+                "median ratio: fast path {:.2}, kernel {:.2}",
+                fast.ratio.median(),
+                kernel.ratio.median()
+            ));
+        }
+        Part::Control => {
+            say(&format!("gate shut, ms: {:?}", control::gate_shut(options.runs, say)?.summary()));
+            say(&format!("lease loss, ms: {:?}", control::lease_loss(options.runs, say)?.summary()));
+            say(&format!("{:?}", control::restart(options.runs, say)?));
+            say(&format!("{:?}", control::idle(Duration::from_secs(options.idle))?));
+        }
     }
     Ok(())
 }

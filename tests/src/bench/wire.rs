@@ -10,10 +10,11 @@
 //! answers are made and counted before it makes the next. So a rate is what one core does in all.
 
 use std::net::Ipv6Addr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anycast_common::lab::{FRAME_MAX, Frame, Received};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::Ebpf;
 use aya::maps::{Array, PerCpuArray};
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
@@ -255,6 +256,43 @@ pub fn pin(core: usize) -> Result<()> {
     set.set(core)?;
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set)
         .with_context(|| format!("pin to core {core}"))
+}
+
+/// Lets threads of their own serve the receive queues of an interface, and binds them to a core. To be called when a program is
+/// attached, for only then has a veth such queues.
+///
+/// # Errors
+/// The kernel has no such threads (before 5.12), or they do not appear.
+pub fn bind_queues(namespace: &Namespace, interface: &str, core: usize) -> Result<()> {
+    let output = Command::new("ip")
+        .args(["netns", "exec", namespace.name(), "sh", "-c"])
+        .arg(format!("echo 1 > /sys/class/net/{interface}/threaded"))
+        .output()
+        .context("run ip netns exec")?;
+    if !output.status.success() {
+        bail!("serve {interface} by threads: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let core = {
+        let mut set = nix::sched::CpuSet::new();
+        set.set(core)?;
+        set
+    };
+    let name = format!("napi/{interface}-");
+    let mut bound = 0;
+    for entry in std::fs::read_dir("/proc").context("list the processes")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process may be gone by now.
+        if std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.starts_with(&name)) {
+            nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(pid), &core)
+                .with_context(|| format!("bind the thread {pid} of {interface}"))?;
+            bound += 1;
+        }
+    }
+    if bound == 0 {
+        bail!("no thread serves {interface}");
+    }
+    Ok(())
 }
 
 /// Attaches a program of the lab to the server's interface while the result lives.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use anycast_tests::lab::farm::{SERVICE, SERVICE_V4};
+use anycast_tests::lab::daemon::anycast;
+use anycast_tests::lab::farm::{SERVER, SERVICE, SERVICE_V4};
 use anycast_tests::lab::{Daemon, DaemonOptions, Solicited, Solicitor, wait_until};
 use anycast_user::telemetry::status::State;
 
@@ -148,6 +149,38 @@ fn the_gate_that_stop_keep_leaves_is_not_open_for_ever() {
     let last = answers.iter().filter_map(|solicited| solicited.answered).map(|(at, _)| at).max().unwrap();
     assert!(last <= stopped_at + restart_lease + Duration::from_millis(50));
     assert!(answers.last().is_some_and(|solicited| solicited.answered.is_none()));
+}
+
+#[test]
+fn detach_clears_what_a_killed_daemon_left() {
+    need_lab!("detach_clears_what_a_killed_daemon_left");
+    let mut rig = Rig::without_daemons(1);
+    let sysctls = arp_sysctls(rig.server());
+    let mut daemon = Daemon::start(rig.server(), &dual_stack()).unwrap();
+    daemon.wait_for_state("dns4", State::Owner, PATIENCE).unwrap();
+    let config = daemon.config().to_str().unwrap().to_owned();
+    let detach = |rig: &Rig| {
+        let output = anycast(rig.server(), &["--config", &config, "detach", SERVER]).unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    // Control: while the daemon lives, it is not robbed.
+    let (code, said) = detach(&rig);
+    assert!(code == Some(1) && said.contains("anycast stop"), "{code:?} {said}");
+    assert!(attached(rig.server()));
+
+    daemon.kill().unwrap();
+    assert!(attached(rig.server()) && local(rig.server()) && !pins(rig.server()).is_empty());
+    let (code, said) = detach(&rig);
+    assert!(code == Some(0) && said.contains("detached"), "{code:?} {said}");
+    let server = rig.server();
+    assert!(!attached(server) && !local(server));
+    assert!(!server.has_address("lo", SERVICE_V4).unwrap());
+    assert_eq!(pins(server), Vec::<String>::new());
+    assert_eq!(arp_sysctls(server), sysctls);
+    let (code, said) = detach(&rig);
+    assert!(code == Some(0) && said.contains("nothing of ours"), "{code:?} {said}");
+    rig.responders.clear();
 }
 
 fn unanswered(solicited: &[Solicited]) -> usize {

@@ -4,6 +4,7 @@
 mod hold;
 mod lifecycle;
 mod link;
+mod log;
 mod nsd;
 mod ownership;
 mod refusals;
