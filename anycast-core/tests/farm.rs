@@ -829,7 +829,7 @@ fn without_a_farm_a_server_serves_alone_and_sends_nothing() {
     sim.start(0).expect("valid configuration");
     assert_eq!(owner(&sim), 0, "nobody to listen for");
     sim.run(Duration::from_secs(60));
-    assert_eq!(sim.traffic().0, 0);
+    assert_eq!(sim.traffic().heartbeats, 0);
     assert_eq!(sim.gates(), [0]);
     sim.process(0, false);
     assert_eq!(sim.gates(), []);

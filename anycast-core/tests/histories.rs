@@ -1,172 +1,168 @@
-//! Invariants over random histories. A failing one names its seed; the same seed gives the same history.
+//! Invariants over random histories, at every step: never more than one gate open for longer than B2 on an unbroken link;
+//! never none for longer than B1 while a server could serve, those that stand by included; no daemon advertises more than
+//! its token bucket holds; an owner is able and keeps its lease. `anycast_core::sim::Bounds` derives the bounds.
 //!
-//! The bounds, for heartbeat `h` = 50 ms (dead interval `3 h`), step 20 ms, lease 300 ms, delay + jitter `d`, on a link that
-//! never loses three frames in a row between two servers:
-//!
-//! * **B2**, more than one gate open: an old owner hears the new one's first or one of its two repeats, 50 ms apart: `2 h + d`.
-//!   One that stands still answers until its lease ends, 300 ms after a renewal, while a peer can take over no earlier than
-//!   `3 h + step` after its last heartbeat, which left within `h` before: 300 − 150 − 20 + 50 = 180 ms. B2 = 180 ms + 2 d.
-//!   With planned moves (slices, commands) the peer need not wait for silence: the whole lease, 300 ms + 2 d.
-//! * **B1**, none although a server is able: coming up `3 h`; missing the owner `3 h + 2 h`; nine steps and a half; and, if all
-//!   the others died together, five seconds of doubt about one's own ears.
+//! `ANYCAST_HISTORIES=10000` runs so many. A failing history is shrunk and written to a file, for
+//! `anycast simulate --scenario FILE`.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anycast_core::random::Random;
-use anycast_core::sim::{self, Network, Plan, Sim};
+use anycast_core::sim::{self, Bounds, Network, Plan, Scenario, Sim, history};
 use anycast_core::{Command, Config, Event, LinkId, Mode, ServiceId, State, Time};
 
-const DELAY: Duration = Duration::from_millis(2);
 const JITTER: Duration = Duration::from_millis(3);
-const B2: Duration = Duration::from_millis(180 + 2 * 5);
-/// With pauses and planned moves.
-const B2_PLANNED: Duration = Duration::from_millis(300 + 2 * 5);
-const B1: Duration = Duration::from_millis(150 + 250 + 190 + 200 + 5_000 + 2 * 5);
 
-fn rotating(number: usize) -> Config {
-    let mut config = sim::config(number);
-    config.services[0].mode = Mode::Rotate { slice: Duration::from_secs(1) };
-    config
-}
-
-/// What may happen in a history.
-#[derive(Clone, Copy)]
-struct Kinds {
-    crashes: bool,
-    pauses: bool,
-    cuts: bool,
-    commands: bool,
-}
-
+/// The worst that was seen of one thing, as a share of its bound.
+#[derive(Clone, Copy, Default)]
 struct Worst {
-    none: Duration,
-    several: Duration,
-    advertisements: usize,
+    seen: Duration,
+    bound: Duration,
+    seed: u64,
 }
 
-fn history(seed: u64, config: fn(usize) -> Config, kinds: Kinds) -> Worst {
-    let mut random = Random::new(seed);
-    let servers = 2 + random.below(4) as usize;
-    let network = Network { delay: DELAY, jitter: JITTER, loss: 0.05, loss_run: 2, duplication: 0.02 };
-    let mut sim = Sim::new(&Plan { servers, seed, network, config });
-    for server in 0..servers {
-        sim.run(random.up_to(Duration::from_millis(100)));
-        sim.start(server).expect("valid configuration");
-    }
-    let mut alive = vec![true; servers];
-    for _ in 0..20 {
-        sim.run(random.up_to(Duration::from_secs(2)));
-        let server = random.below(servers as u64) as usize;
-        match random.below(9) {
-            0 | 1 => {
-                alive[server] = !alive[server];
-                sim.process(server, alive[server]);
-            }
-            2 if kinds.crashes => sim.crash(server),
-            3 if kinds.crashes => sim.crash_host(server),
-            4 | 5 if sim.status(server).is_none() => sim.start(server).expect("valid configuration"),
-            6 if kinds.pauses => sim.pause(server, random.up_to(Duration::from_secs(1))),
-            7 if kinds.cuts => sim.isolate(server, random.chance(0.5)),
-            7 if kinds.crashes => sim.stop(server, false),
-            8 if kinds.commands => {
-                let commands =
-                    [Command::Drain, Command::Undrain, Command::Undrain, Command::Standby, Command::TakeOver];
-                let command = commands[random.below(5) as usize];
-                let _ = sim.command(server, command);
-            }
-            _ => sim.event(server, Event::Tick),
-        }
-        check(&sim, seed);
-    }
-    sim.run(Duration::from_secs(8));
-    check(&sim, seed);
-    let watch = sim.watch();
-    bucket(&sim, servers, kinds.crashes, seed);
-    Worst {
-        none: watch.none().length,
-        several: watch.several().length,
-        advertisements: sim.advertisements().count(),
-    }
-}
-
-/// What must hold at every moment.
-fn check(sim: &Sim, seed: u64) {
-    for server in sim.in_state(State::Owner) {
-        let status = sim.status(server).expect("runs");
-        assert!(status.services[0].able, "seed {seed}: server {server} owns and is not able");
-        assert!(
-            status.deadline.is_some(),
-            "seed {seed}: an owner without a deadline would let its lease run out"
-        );
-    }
-}
-
-/// No daemon ever sends more advertisements than its bucket holds: any four span two seconds. Across a restart, which begins
-/// with a full bucket, any six do.
-fn bucket(sim: &Sim, servers: usize, restarts: bool, seed: u64) {
-    let any = if restarts { 6 } else { 4 };
-    for server in 0..servers {
-        let sent =
-            sim.advertisements().filter(|(_, by, _)| *by == server).map(|(at, ..)| at).collect::<Vec<Time>>();
-        for window in sent.windows(any) {
-            let span = window[any - 1].since(window[0]);
-            assert!(
-                span >= Duration::from_secs(2),
-                "seed {seed}: server {server} advertised {any} times in {span:?}"
-            );
+impl Worst {
+    fn note(&mut self, seen: Duration, bound: Option<Duration>, seed: u64) {
+        let Some(bound) = bound else { return };
+        if seen.as_secs_f64() * self.bound.as_secs_f64() >= self.seen.as_secs_f64() * bound.as_secs_f64() {
+            *self = Self { seen, bound, seed };
         }
     }
 }
 
-fn histories(count: u64, config: fn(usize) -> Config, kinds: Kinds, b2: Option<Duration>) {
-    let mut worst = Worst { none: Duration::ZERO, several: Duration::ZERO, advertisements: 0 };
-    for seed in 0..count {
-        let one = history(seed, config, kinds);
-        assert!(one.none <= B1, "seed {seed}: no gate open for {:?}, bound {B1:?}", one.none);
-        if let Some(b2) = b2 {
-            assert!(one.several <= b2, "seed {seed}: several gates open for {:?}, bound {b2:?}", one.several);
-        }
-        worst.none = worst.none.max(one.none);
-        worst.several = worst.several.max(one.several);
-        worst.advertisements += one.advertisements;
+fn mode(scenario: &Scenario) -> usize {
+    match scenario.farm.mode {
+        Mode::Failover => 0,
+        Mode::Rotate { .. } => 1,
+        Mode::Solicited => 2,
     }
-    println!("{count} histories: none {:?} (B1 {B1:?}), several {:?} (B2 {b2:?})", worst.none, worst.several);
-    assert!(worst.advertisements > 0 && worst.none > Duration::ZERO, "the histories did nothing");
 }
 
-const COUNT: u64 = 300;
+/// Writes a failing history, the shorter the better.
+fn written(scenario: &Scenario) -> PathBuf {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("history-{}.toml", scenario.seed));
+    let shrunk = history::shrink(scenario).expect("valid configuration");
+    std::fs::write(&file, shrunk.to_string()).expect("the build directory can be written");
+    file
+}
 
-#[test]
-fn failover_on_an_unbroken_link() {
-    let kinds = Kinds { crashes: true, pauses: false, cuts: false, commands: true };
-    histories(COUNT, sim::config, kinds, Some(B2));
+/// Runs the histories of some seeds; the worst of each bound by mode, and what failed.
+fn run(seeds: impl Iterator<Item = u64>) -> ([[Worst; 3]; 3], Vec<String>, u64) {
+    let mut worst = [[Worst::default(); 3]; 3];
+    let (mut failed, mut handovers) = (Vec::new(), 0);
+    for seed in seeds {
+        let scenario = history::random(seed);
+        let figures = sim::run(&scenario).expect("valid configuration");
+        let bounds = scenario.bounds;
+        let [company, alone, owners] = &mut worst[mode(&scenario)];
+        company.note(figures.ownerless_in_company, bounds.ownerless, seed);
+        alone.note(figures.ownerless_worst, bounds.ownerless_alone, seed);
+        owners.note(figures.owners, bounds.owners, seed);
+        handovers += figures.handovers;
+        if let Some(violation) = figures.violations.first() {
+            failed.push(format!("seed {seed}, {}: {violation}", written(&scenario).display()));
+        }
+    }
+    (worst, failed, handovers)
 }
 
 #[test]
-fn failover_with_pauses() {
-    let kinds = Kinds { crashes: true, pauses: true, cuts: false, commands: false };
-    histories(COUNT, sim::config, kinds, Some(B2));
+fn invariants_hold_over_random_histories() {
+    let count = std::env::var("ANYCAST_HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000);
+    let next = AtomicU64::new(0);
+    let seeds =
+        || std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < count));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let parts = std::thread::scope(|scope| {
+        let threads = (0..threads).map(|_| scope.spawn(|| run(seeds()))).collect::<Vec<_>>();
+        threads.into_iter().map(|thread| thread.join().expect("no history panics")).collect::<Vec<_>>()
+    });
+    let mut all = [[Worst::default(); 3]; 3];
+    let (mut failed, mut handovers) = (Vec::new(), 0);
+    for (worst, failures, moved) in parts {
+        for (all, worst) in all.iter_mut().flatten().zip(worst.into_iter().flatten()) {
+            all.note(worst.seen, Some(worst.bound), worst.seed);
+        }
+        failed.extend(failures);
+        handovers += moved;
+    }
+    println!(
+        "{count} histories, {handovers} changes of owner; the worst by mode, and the bound of that history:"
+    );
+    for (name, worst) in ["failover", "rotate", "solicited"].into_iter().zip(all) {
+        let figure =
+            |worst: Worst| format!("{:.0?} of {:.0?} (seed {})", worst.seen, worst.bound, worst.seed);
+        let [company, alone, owners] = worst.map(figure);
+        println!("{name:<10} B1 {company}; B1 of the last survivor {alone}; B2 {owners}");
+    }
+    assert!(failed.is_empty(), "{} of {count} histories failed:\n{}", failed.len(), failed.join("\n"));
+    assert!(handovers > count, "the histories did nothing");
+    for [company, alone, owners] in [all[0], all[1]] {
+        let seen = company.seen.min(alone.seen).min(owners.seen);
+        assert!(seen > Duration::from_millis(50), "the histories did nothing to the gates");
+    }
 }
 
+/// Negative control: with bounds that are too strict histories fail, and what is left of one after shrinking fails too.
 #[test]
-fn rotation_on_an_unbroken_link() {
-    let kinds = Kinds { crashes: true, pauses: true, cuts: false, commands: true };
-    histories(COUNT, rotating, kinds, Some(B2_PLANNED));
-}
-
-/// A cut link has an owner on each side, so only B1 holds.
-#[test]
-fn failover_with_partitions() {
-    let kinds = Kinds { crashes: true, pauses: true, cuts: true, commands: true };
-    histories(COUNT, sim::config, kinds, None);
+fn too_strict_bounds_are_found_broken_and_the_history_shrinks() {
+    let strict = |seed| {
+        let mut scenario = history::random(seed);
+        scenario.bounds = Bounds { ownerless: Some(Duration::from_millis(100)), ..Bounds::default() };
+        scenario
+    };
+    let failing = (0..100)
+        .map(strict)
+        .find(|scenario| !history::violations(scenario).expect("valid configuration").is_empty());
+    let failing = failing.expect("some owner fell silent");
+    let shrunk = history::shrink(&failing).expect("valid configuration");
+    assert!(shrunk.steps.len() < failing.steps.len() / 2, "{} steps are left", shrunk.steps.len());
+    let violations = history::violations(&shrunk).expect("valid configuration");
+    assert!(!violations.is_empty());
+    assert_eq!(violations, history::violations(&shrunk).expect("valid configuration"), "the same each time");
 }
 
 /// Negative control: on a link that is cut, several gates stay open far longer than B2.
 #[test]
 fn a_cut_link_breaks_the_bound() {
-    let kinds = Kinds { crashes: false, pauses: false, cuts: true, commands: false };
-    let worst = (0..20).map(|seed| history(seed, sim::config, kinds).several).max();
-    assert!(worst > Some(B2 * 2), "{worst:?}");
+    let mut sim = Sim::new(&Plan { servers: 3, seed: 1, network: Network::default(), config: sim::config });
+    sim.start_all().expect("valid configuration");
+    sim.run(Duration::from_secs(2));
+    let owner = sim.in_state(State::Owner)[0];
+    sim.forget();
+    sim.isolate(owner, true);
+    sim.run(Duration::from_secs(2));
+    assert_eq!(sim.gates().len(), 2);
+    assert_eq!(sim.watch().several().length, Duration::ZERO, "not counted while the link is broken");
+    // Mended, it settles.
+    sim.isolate(owner, false);
+    sim.run(Duration::from_secs(2));
+    assert_eq!(sim.gates().len(), 1);
+    assert!(sim.watch().several().length > Duration::ZERO);
+    assert!(sim.watch().several().length <= Duration::from_millis(160), "{:?}", sim.watch().several());
+}
+
+/// Negative control: a daemon that never gives its gate up is seen.
+#[test]
+fn two_owners_that_do_not_hear_each_other_are_a_violation() {
+    let mut scenario = Scenario { duration: Duration::from_secs(5), ..Scenario::default() };
+    scenario.farm.mode = Mode::Failover;
+    scenario.bounds = Bounds::of(&scenario);
+    // Two farms of different names do not hear each other: as if the machine obeyed nobody.
+    let violations = |other: bool| {
+        let mut configs = scenario.farm.configs();
+        if let (true, Some(farm)) = (other, &mut configs[0].farm) {
+            "elsewhere".clone_into(&mut farm.name);
+        }
+        let mut sim = Sim::of(configs, 1, scenario.network);
+        sim.start_all().expect("valid configuration");
+        sim.run(Duration::from_secs(5));
+        sim.watch().several().length > scenario.bounds.owners.expect("failover has one")
+    };
+    assert!(violations(true));
+    assert!(!violations(false));
 }
 
 /// Ticks that nobody asked for change nothing that anybody can see.
@@ -190,6 +186,60 @@ fn spurious_ticks_are_harmless() {
         (log.collect::<Vec<_>>(), sim.traffic())
     };
     assert_eq!(run(true).0, run(false).0);
+}
+
+/// Heartbeats that say nothing new are told to the machines later: nothing that happens is different.
+#[test]
+fn repetitions_kept_aside_change_nothing() {
+    let run = |seed, in_full: bool| {
+        let mode = [Mode::Failover, Mode::Rotate { slice: Duration::from_secs(3) }, Mode::Solicited];
+        let mut farm = sim::Farm { servers: 30, mode: mode[seed as usize % 3], ..sim::Farm::default() };
+        if seed % 2 == 0 {
+            farm.standby = Some(anycast_core::StandbyConfig { queries: 100, window: Duration::from_secs(4) });
+        }
+        let network =
+            Network { loss: 0.05, jitter: JITTER, duplication: 0.02, reordering: 0.05, ..Network::default() };
+        let mut sim = Sim::of(farm.configs(), seed, network);
+        if in_full {
+            sim.in_full();
+        }
+        let mut random = Random::new(seed);
+        sim.start_all().expect("valid configuration");
+        for _ in 0..25 {
+            sim.run(random.up_to(Duration::from_secs(3)));
+            sim.queries(random.below(60));
+            let server = random.below(30) as usize;
+            match random.below(7) {
+                0 => sim.crash_host(server),
+                1 => sim.pause(server, random.up_to(Duration::from_secs(1))),
+                2 => sim.process(server, random.chance(0.5)),
+                3 => drop(sim.command(server, Command::TakeOver)),
+                4 => sim.solicit(),
+                5 => sim.stop(server, random.chance(0.5)),
+                _ => {
+                    if let Some(owner) = sim.in_state(State::Owner).first() {
+                        sim.crash_host(*owner);
+                    }
+                }
+            }
+            if !sim.running(server) && random.chance(0.5) {
+                sim.start(server).expect("valid configuration");
+            }
+        }
+        let status = (0..30).map(|server| format!("{:?}", sim.status(server).map(|status| status.services)));
+        (format!("{:#?}", sim.log()), sim.traffic(), status.collect::<Vec<_>>())
+    };
+    for seed in 0..12 {
+        let (quick, full) = (run(seed, false), run(seed, true));
+        for (quick, full) in quick.0.lines().zip(full.0.lines()) {
+            assert_eq!(quick, full, "seed {seed}");
+        }
+        assert_eq!(quick.1, full.1, "seed {seed}");
+        for (quick, full) in quick.2.iter().zip(&full.2) {
+            assert_eq!(quick, full, "seed {seed}");
+        }
+        assert_eq!(quick.0.len(), full.0.len(), "seed {seed}");
+    }
 }
 
 /// One seed, one history.

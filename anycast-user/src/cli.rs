@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use anycast_core::StandbyConfig;
 use anycast_user::config::XdpMode;
 use anycast_user::control::Hold;
 use clap::{Args, Parser, Subcommand};
@@ -164,6 +166,16 @@ Refuses while a daemon runs: stop it instead.")]
         bpffs: Option<PathBuf>,
     },
 
+    /// Simulate a farm on a virtual link: what its configuration would do, and when servers fail
+    #[command(after_help = "\
+Examples:
+  anycast simulate --servers 12 --mode rotate --slice 60s --weights 1,2 --qps 50000
+  anycast simulate --servers 1000 --loss 0.01 --latency 1ms --crash-every 20s --duration 10m
+  anycast simulate --scenario docs/scenarios/partition.toml --json
+
+The same seed gives the same output, byte for byte. Exit code 1: a bound that the scenario sets was broken.")]
+    Simulate(Box<Simulate>),
+
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  anycast completions bash > /usr/share/bash-completion/completions/anycast"
@@ -207,6 +219,74 @@ pub struct Load {
     pub bpf_log: bool,
 }
 
+/// The farm that is simulated, its link, and what happens.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// A scenario file; the other options change what it says
+    #[arg(long, value_name = "FILE", visible_alias = "replay")]
+    pub scenario: Option<PathBuf>,
+    /// Number of servers [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub servers: Option<u32>,
+    /// How ownership moves: rotate, failover or solicited [default: rotate]
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    /// Length of a slice of weight 1 [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub slice: Option<Duration>,
+    /// Distance of the owner's heartbeats [default: 50ms]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub heartbeat: Option<Duration>,
+    /// How long a gate stays open without being renewed [default: 300ms]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub lease: Option<Duration>,
+    /// Weights, server by server, again from the beginning when they are used up [default: 1]
+    #[arg(long, value_name = "W,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    pub weights: Vec<u32>,
+    /// Queries per second each server can answer, likewise [default: not looked at]
+    #[arg(long, value_name = "QPS,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    pub capacity: Vec<u32>,
+    /// Stand by after fewer queries than this in this much owned time, as 10/60s
+    #[arg(long, value_name = "QUERIES/TIME", value_parser = standby)]
+    pub standby: Option<StandbyConfig>,
+    /// Share of frames that the link loses, 0 to 1 [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub loss: Option<f64>,
+    /// How long a frame takes [default: 200us]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub latency: Option<Duration>,
+    /// How much longer it may take [default: 100us]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub jitter: Option<Duration>,
+    /// Share of frames that arrive twice [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub duplication: Option<f64>,
+    /// Share of frames that others overtake [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub reordering: Option<f64>,
+    /// Queries per second that clients send [default: 0]
+    #[arg(long, value_name = "QPS")]
+    pub qps: Option<u32>,
+    /// The owner loses power so often, and boots again after half of that time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub crash_every: Option<Duration>,
+    /// How long the farm is watched, once it has come up [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Everything random follows from it [default: 1]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Run it with this many seeds, one after the other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the scenario as a file instead of running it
+    #[arg(long, conflicts_with = "json")]
+    pub print: bool,
+}
+
 /// One service or all.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -216,6 +296,18 @@ pub struct Which {
     /// All services
     #[arg(long)]
     pub all: bool,
+}
+
+/// Reads a time with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    anycast_user::simulate::duration(text)
+}
+
+/// Reads a standby rule.
+fn standby(text: &str) -> Result<StandbyConfig, String> {
+    let (queries, window) = text.split_once('/').ok_or("write queries and time as 10/60s")?;
+    let queries = queries.parse().map_err(|_| format!("{queries:?} is no number of queries"))?;
+    Ok(StandbyConfig { queries, window: duration(window)? })
 }
 
 impl Global {

@@ -7,4 +7,5 @@ pub mod controller;
 pub mod datapath;
 pub mod host;
 pub mod monitor;
+pub mod simulate;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! One link: the peers heard on it and this server's own heartbeats.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::Time;
 use crate::config::{LinkId, ServerId, ServiceId};
 use crate::event::State;
 use crate::heartbeat::{Message, Report};
+use crate::random::mix;
 use crate::status::{LinkStatus, PeerStatus};
 
 /// Peers remembered on a link: nobody can fill the memory with invented ids.
@@ -56,6 +58,27 @@ impl Peer {
     }
 }
 
+/// Finds a peer by its id with few looks at memory: with a thousand peers that is what hearing one costs. Nothing depends
+/// on the order in which peers are visited, and at most [`PEERS_MAX`] can be made to collide.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = mix(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = mix(self.0 ^ id);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// What became of a datagram's message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
@@ -74,7 +97,7 @@ pub(crate) struct Link {
     /// This server's services on the link; a service's position is its slot.
     pub(crate) services: Vec<ServiceId>,
     slots: BTreeMap<(IpAddr, u32), usize>,
-    peers: BTreeMap<ServerId, Peer>,
+    peers: HashMap<ServerId, Peer, BuildHasherDefault<Mixed>>,
     joined: u64,
     /// When any peer was last heard.
     pub(crate) heard: Option<Time>,
@@ -94,14 +117,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) const fn new(id: LinkId, now: Time) -> Self {
+    pub(crate) fn new(id: LinkId, now: Time) -> Self {
         Self {
             id,
             up: false,
             mac: None,
             services: Vec::new(),
             slots: BTreeMap::new(),
-            peers: BTreeMap::new(),
+            peers: HashMap::default(),
             joined: 0,
             heard: None,
             next: now,
@@ -191,6 +214,22 @@ impl Link {
         Accepted::Yes
     }
 
+    /// Notes that a peer said at `at` what it had said before.
+    pub(crate) fn hear_again(&mut self, server: ServerId, sequence: u64, at: Time) {
+        let Some(peer) = self.peers.get_mut(&server).filter(|peer| peer.sequence < sequence) else {
+            self.stale += 1;
+            return;
+        };
+        peer.sequence = sequence;
+        peer.heard = at;
+        for known in peer.reports.iter_mut().flatten().filter(|known| known.report.state != State::Ready) {
+            self.joined += 1;
+            known.queued = self.joined;
+        }
+        self.heard = self.heard.max(Some(at));
+        self.received += 1;
+    }
+
     /// A peer said that it leaves.
     pub(crate) fn forget(&mut self, server: ServerId) {
         self.peers.remove(&server);
@@ -239,7 +278,7 @@ impl Link {
 
     /// The peer that serves from this MAC address.
     pub(crate) fn peer_of(&self, mac: [u8; 6]) -> Option<ServerId> {
-        self.peers.iter().find(|(_, peer)| peer.mac == Some(mac)).map(|(server, _)| *server)
+        self.peers.iter().filter(|(_, peer)| peer.mac == Some(mac)).map(|(server, _)| *server).min()
     }
 
     pub(crate) fn status(&self, now: Time) -> LinkStatus {
@@ -270,6 +309,8 @@ impl Link {
                 alive: peer.alive(now),
             })
         });
-        known.collect()
+        let mut known = known.collect::<Vec<_>>();
+        known.sort_unstable_by_key(|peer| peer.server);
+        known
     }
 }

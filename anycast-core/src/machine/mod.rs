@@ -15,14 +15,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::Time;
-use crate::config::{Config, ConfigError, LinkId, ServiceId};
+use crate::config::{Config, ConfigError, LinkId, Mode, ServerId, ServiceId};
 use crate::event::{Action, Alarm, Command, CommandError, Event, State};
 use crate::heartbeat::{DATAGRAM_MAX, Message};
 use crate::random::Random;
 use crate::status::Status;
 use alarm::Alarms;
 use link::{Accepted, Link};
-use service::{Context, Input, STEP, Service};
+use service::{Context, Input, Phase, STEP, Service};
 use timer::Timer;
 
 /// A server that owns nothing heartbeats this many times slower than an owner, at least.
@@ -94,6 +94,53 @@ impl Machine {
         self.finish(start, actions);
     }
 
+    /// Takes a heartbeat that was read already, as [`Event::Heartbeat`] is taken: a simulation reads once what a thousand
+    /// servers hear. True if it was news.
+    pub fn hear(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        source: IpAddr,
+        message: &Message,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        if self.stage == Stage::Stopped {
+            return false;
+        }
+        let start = actions.len();
+        self.wake(now, actions);
+        let accepted = self.heard(link, source, message, actions);
+        self.finish(start, actions);
+        accepted
+    }
+
+    /// Takes a heartbeat that says what the sender's last accepted one said, as it was heard at `at`: for
+    /// [`calm`](Self::calm) machines the same as [`hear`](Self::hear), but for leases and heartbeats that are due.
+    pub fn hear_again(&mut self, link: LinkId, server: ServerId, sequence: u64, at: Time) {
+        if let Some(link) = self.link_mut(link) {
+            link.hear_again(server, sequence, at);
+        }
+    }
+
+    /// Does a heartbeat that says what was said before mean no more than that its sender lives?
+    pub fn calm(&self) -> bool {
+        self.stage == Stage::Running
+            && self.services.iter().all(|service| {
+                !service.deaf && (service.config.mode != Mode::Solicited || service.phase != Phase::Standby)
+            })
+    }
+
+    /// Does a heartbeat that says that its sender owns make this server look at nobody else?
+    pub fn only_notes_owners(&self) -> bool {
+        self.services.iter().all(|service| {
+            let listens = matches!(
+                service.phase,
+                Phase::Down | Phase::Listening | Phase::Ready | Phase::Standby | Phase::Drained
+            );
+            listens && !service.deaf && service.config.mode != Mode::Solicited
+        })
+    }
+
     /// Obeys the operator, or says why not. Appends actions like [`handle`](Self::handle).
     pub fn command(
         &mut self,
@@ -119,8 +166,9 @@ impl Machine {
     /// When [`Event::Tick`] is wanted at the latest; `None` = only other events can change anything.
     pub fn deadline(&self) -> Option<Time> {
         let services = self.services.iter().filter_map(|service| service.timers.earliest());
-        let links =
-            self.links.iter().filter(|link| self.config.farm.is_some() && link.up).map(|link| link.next);
+        let links = self.links.iter().filter(|link| self.config.farm.is_some() && link.up);
+        // What a heartbeat's own consequences have to tell is told at once, not with the next event.
+        let links = links.map(|link| if link.urgent { self.now } else { link.next });
         match self.stage {
             Stage::Running => services.chain(links).min(),
             Stage::Stopping(until) => services.chain(links).chain([until]).min(),
@@ -131,6 +179,16 @@ impl Machine {
     /// State of one service: what [`status`](Self::status) says, without the rest.
     pub fn state(&self, service: ServiceId) -> Option<State> {
         self.services.get(service.index()).map(Service::state)
+    }
+
+    /// Can the service be served? [`status`](Self::status) says why not.
+    pub fn able(&self, service: ServiceId) -> Option<bool> {
+        self.services.get(service.index()).map(|service| service.health.able())
+    }
+
+    /// Does it answer through a gate that the last controller left open, not yet known to be able?
+    pub fn adopting(&self, service: ServiceId) -> bool {
+        self.services.get(service.index()).is_some_and(|service| service.phase == Phase::Adopting)
     }
 
     /// Was a stop asked for?
@@ -234,7 +292,7 @@ impl Machine {
             Event::PeerAdvertisement { service, mac, override_flag } => {
                 self.with(service, actions, |service, cx| service.peer_advertisement(mac, override_flag, cx));
             }
-            Event::Heartbeat { link, source, datagram } => self.heard(link, source, &datagram, actions),
+            Event::Heartbeat { link, source, datagram } => self.read(link, source, &datagram, actions),
             Event::Hold { service, hold } => {
                 self.with(service, actions, |service, cx| service.hold(hold, cx));
             }
@@ -242,34 +300,41 @@ impl Machine {
         }
     }
 
-    /// A datagram arrived: whose is it, and is it news?
-    fn heard(&mut self, link: LinkId, source: IpAddr, datagram: &[u8], actions: &mut Vec<Action>) {
-        let Some(farm) = &self.config.farm else { return };
-        let (now, server, incarnation) = (self.now, self.config.server, self.incarnation);
-        let Some(known) = self.links.iter_mut().find(|known| known.id == link) else { return };
-        let message = match Message::decode(datagram) {
-            Ok(message) => message,
-            Err(error) => {
-                known.malformed += 1;
-                self.alarms.raise(now, Alarm::BadHeartbeat { link, source, error }, actions);
-                return;
+    /// A datagram arrived: can it be read?
+    fn read(&mut self, link: LinkId, source: IpAddr, datagram: &[u8], actions: &mut Vec<Action>) {
+        match Message::decode(datagram) {
+            _ if self.config.farm.is_none() => {}
+            Ok(message) => {
+                self.heard(link, source, &message, actions);
             }
-        };
+            Err(error) => {
+                let Some(known) = self.link_mut(link) else { return };
+                known.malformed += 1;
+                self.alarms.raise(self.now, Alarm::BadHeartbeat { link, source, error }, actions);
+            }
+        }
+    }
+
+    /// A heartbeat arrived: whose is it, and is it news?
+    fn heard(&mut self, link: LinkId, source: IpAddr, message: &Message, actions: &mut Vec<Action>) -> bool {
+        let Some(farm) = &self.config.farm else { return false };
+        let (now, server, incarnation) = (self.now, self.config.server, self.incarnation);
+        let Some(known) = self.links.iter_mut().find(|known| known.id == link) else { return false };
         if message.farm != farm.name {
             known.foreign += 1;
-            self.alarms.raise(now, Alarm::ForeignFarm { link, source, farm: message.farm }, actions);
-            return;
+            self.alarms.raise(now, Alarm::ForeignFarm { link, source, farm: message.farm.clone() }, actions);
+            return false;
         }
         if message.server == server {
             // This server's own datagram, looped back, is nobody's.
             if message.incarnation != incarnation {
                 self.alarms.raise(now, Alarm::DuplicateServer { link, source }, actions);
             }
-            return;
+            return false;
         }
-        if known.hear(now, &message) == Accepted::Stale {
+        if known.hear(now, message) == Accepted::Stale {
             known.stale += 1;
-            return;
+            return false;
         }
         known.received += 1;
         for report in &message.services {
@@ -286,6 +351,7 @@ impl Machine {
             self.on_link(link, actions, |service, cx| service.left(message.server, cx));
         }
         self.on_link(link, actions, |service, cx| service.heard_somebody(cx));
+        true
     }
 
     fn stop(&mut self, keep: bool, actions: &mut Vec<Action>) {

@@ -1,23 +1,41 @@
-//! A virtual link of many servers under a virtual clock: one [`Machine`] each, datagrams with loss, delay, duplication and
-//! cuts, gates with their leases, and a router whose neighbour cache entry follows the advertisements.
+//! A virtual link of many servers under a virtual clock: one [`Machine`] each, datagrams with loss, delay, duplication,
+//! overtaking and cuts, clocks that drift, gates with their leases, and a router whose neighbour cache entry follows the
+//! advertisements that reach it.
 //!
 //! Deterministic by seed. Nothing waits: time jumps to the next thing that happens.
 
+mod again;
+pub mod bounds;
+mod clock;
+mod drive;
+pub mod figures;
+pub mod history;
 mod link;
+mod operate;
+mod queue;
+pub mod scenario;
+mod step;
 mod watch;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use bounds::{Bounds, Violation};
+pub use drive::run;
+pub use figures::Figures;
 pub use link::Network;
+pub use scenario::{Deed, Farm, Scenario, Selector, Step, Way};
 pub use watch::{Spell, Watch};
 
 use crate::config::{CheckConfig, Config, FarmConfig, Mode, Restored, ServerId, ServiceConfig};
-use crate::event::{Action, Alarm, Cause, Command, CommandError, Event, Reason, Solicitation, State};
+use crate::event::{Action, Alarm, Cause, Event, Reason, State};
 use crate::random::Random;
 use crate::{LinkId, Machine, ServiceId, Status, Time};
+use again::{Again, Heard};
+use clock::Clock;
+use queue::Queue;
 
 /// The one service and the one link of every server here.
 const SERVICE: ServiceId = ServiceId(0);
@@ -69,19 +87,38 @@ pub fn mac(number: usize) -> [u8; 6] {
 #[derive(Debug)]
 struct Server {
     config: Config,
+    clock: Clock,
     /// `None` while the daemon is down.
     machine: Option<Machine>,
     starts: u64,
     /// The service process lives.
     process: bool,
+    /// It lives and answers nothing.
+    hangs: bool,
+    /// The host has power.
+    powered: bool,
     /// The daemon does not run until then; what arrives meanwhile waits.
     paused_until: Option<Time>,
-    waiting: Vec<Event>,
+    waiting: Vec<Waiting>,
     /// The gate as it stands in the map: it outlives the daemon.
     open_until: Option<Time>,
+    /// When the queue holds a tick for it; a later wish is looked up then.
     tick: Option<Time>,
+    /// It asks whether the owner lives.
+    asks: bool,
+    /// When it last became the owner.
+    owns_since: Time,
+    /// Its last advertisements since the daemon's start, newest last.
+    advertised: VecDeque<Time>,
     queries: u64,
     solicitations: u64,
+}
+
+/// What waits for a paused daemon.
+#[derive(Debug)]
+enum Waiting {
+    Event(Event),
+    Heartbeat(Arc<Heard>),
 }
 
 /// Something that one server did, with the time.
@@ -95,14 +132,30 @@ pub struct Entry {
     pub action: Action,
 }
 
-/// What is to happen.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Happening {
-    Tick(usize),
-    Arrival(usize, Vec<u8>),
-    Advertisement(usize, [u8; 6]),
-    Lapse(usize),
-    Resume(usize),
+/// A rule that a machine broke, whatever the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// Owner, and not able to serve.
+    OwnsUnable,
+    /// Owner without a deadline: nothing would renew its lease.
+    NoDeadline,
+    /// More advertisements than the token bucket holds.
+    Bucket,
+}
+
+/// What the farm sent, and what it did without need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+    /// Their octets of UDP payload.
+    pub heartbeat_octets: u64,
+    /// Unsolicited advertisements sent.
+    pub advertisements: u64,
+    /// Times a server asked whether the owner lives, and it did.
+    pub false_questions: u64,
+    /// Times a server took the address from an owner that it thought dead, and that was not.
+    pub false_takeovers: u64,
 }
 
 /// The simulation.
@@ -114,46 +167,73 @@ pub struct Sim {
     network: Network,
     link: link::Link,
     servers: Vec<Server>,
-    queue: BinaryHeap<Reverse<(Time, u64, Happening)>>,
-    queued: u64,
+    queue: Queue,
     /// The server that the router's neighbour cache entry names.
     entry: Option<usize>,
     watch: Watch,
     log: Vec<Entry>,
-    heartbeats: u64,
-    heartbeat_octets: u64,
+    traffic: Traffic,
+    /// Room for what a machine asks for.
+    actions: Vec<Action>,
+    broken: Vec<(Time, usize, Broken)>,
+    again: Again,
 }
 
 impl Sim {
     /// A farm of which no daemon has been started yet.
     pub fn new(plan: &Plan) -> Self {
-        let servers = (0..plan.servers).map(|number| Server {
-            config: (plan.config)(number),
+        Self::of((0..plan.servers).map(plan.config).collect(), plan.seed, plan.network)
+    }
+
+    /// The same for servers with these configurations.
+    pub fn of(configs: Vec<Config>, seed: u64, network: Network) -> Self {
+        let mut random = Random::new(seed);
+        let count = configs.len();
+        let servers = configs.into_iter().map(|config| Server {
+            config,
+            clock: if network.drift == 0 {
+                Clock::default()
+            } else {
+                let ppm = random.below(2 * u64::from(network.drift) + 1) as i32 - network.drift as i32;
+                Clock { offset: random.up_to(Duration::from_secs(1_000)), ppm }
+            },
             machine: None,
             starts: 0,
             process: true,
+            hangs: false,
+            powered: true,
             paused_until: None,
             waiting: Vec::new(),
             open_until: None,
             tick: None,
+            asks: false,
+            owns_since: Time::ZERO,
+            advertised: VecDeque::new(),
             queries: 0,
             solicitations: 0,
         });
+        let servers = servers.collect();
         Self {
             now: Time::ZERO,
-            random: Random::new(plan.seed),
-            seed: plan.seed,
-            network: plan.network,
-            link: link::Link::new(plan.servers),
-            servers: servers.collect(),
-            queue: BinaryHeap::new(),
-            queued: 0,
+            random,
+            seed,
+            network,
+            link: link::Link::new(count),
+            servers,
+            queue: Queue::default(),
             entry: None,
-            watch: Watch::new(plan.servers),
+            watch: Watch::new(count),
             log: Vec::new(),
-            heartbeats: 0,
-            heartbeat_octets: 0,
+            traffic: Traffic::default(),
+            actions: Vec::new(),
+            broken: Vec::new(),
+            again: Again::new(count, network.drift == 0),
         }
+    }
+
+    /// From now on every machine is told of every heartbeat in full, when it arrives: slower, and the same.
+    pub fn in_full(&mut self) {
+        self.tell_all();
     }
 
     /// The virtual time.
@@ -161,160 +241,9 @@ impl Sim {
         self.now
     }
 
-    /// Starts a server's daemon. It adopts the gate its last one left open, and remembers the epoch.
-    ///
-    /// # Errors
-    /// The plan's configuration is not valid.
-    pub fn start(&mut self, server: usize) -> Result<(), crate::ConfigError> {
-        let state = &mut self.servers[server];
-        state.starts += 1;
-        state.waiting.clear();
-        state.paused_until = None;
-        let mut config = state.config.clone();
-        for service in &mut config.services {
-            service.restored.gate_open_until = state.open_until.filter(|until| *until > self.now);
-        }
-        let seed = self.seed ^ state.starts << 32;
-        state.machine = Some(Machine::new(config, seed, self.now)?);
-        let alive = state.process;
-        self.handle(server, Event::Mac { link: LINK, mac: mac(server) });
-        self.handle(server, Event::Link { link: LINK, up: true });
-        self.handle(server, Event::Address { service: SERVICE, present: true });
-        self.handle(server, Event::Process { service: SERVICE, alive });
-        self.handle(server, Event::Check { service: SERVICE, check: 0, ok: alive, latency: Duration::ZERO });
-        self.watch_able(server);
-        Ok(())
-    }
-
-    /// Starts all daemons.
-    ///
-    /// # Errors
-    /// The plan's configuration is not valid.
-    pub fn start_all(&mut self) -> Result<(), crate::ConfigError> {
-        (0..self.servers.len()).try_for_each(|server| self.start(server))
-    }
-
-    /// The service process of a server exits or comes back.
-    pub fn process(&mut self, server: usize, alive: bool) {
-        self.servers[server].process = alive;
-        self.handle(server, Event::Process { service: SERVICE, alive });
-        self.handle(server, Event::Check { service: SERVICE, check: 0, ok: alive, latency: Duration::ZERO });
-        self.watch_able(server);
-    }
-
-    /// The daemon dies without a word (SIGKILL); its gate stays open until the lease runs out.
-    pub fn crash(&mut self, server: usize) {
-        self.servers[server].machine = None;
-        self.watch_able(server);
-    }
-
-    /// The whole server dies: its gate too.
-    pub fn crash_host(&mut self, server: usize) {
-        self.crash(server);
-        self.servers[server].open_until = None;
-        self.watch.gate(self.now, server, false);
-    }
-
-    /// The daemon is asked to stop.
-    pub fn stop(&mut self, server: usize, keep: bool) {
-        self.handle(server, Event::Stop { keep });
-        self.watch_able(server);
-    }
-
-    /// The daemon stands still for a while; what arrives waits in its sockets.
-    pub fn pause(&mut self, server: usize, duration: Duration) {
-        let until = self.now + duration;
-        self.servers[server].paused_until = Some(until);
-        self.push(until, Happening::Resume(server));
-        self.watch_able(server);
-    }
-
-    /// Frames from one server to another are lost, or arrive again.
-    pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
-        self.link.cut(from, to, cut);
-    }
-
-    /// Both ways between a server and all others.
-    pub fn isolate(&mut self, server: usize, cut: bool) {
-        for other in (0..self.servers.len()).filter(|other| *other != server) {
-            self.link.cut(server, other, cut);
-            self.link.cut(other, server, cut);
-        }
-    }
-
-    /// Any event for one server, now.
-    pub fn event(&mut self, server: usize, event: Event) {
-        self.handle(server, event);
-    }
-
-    /// The operator asks one server; `None` if its daemon is down.
-    pub fn command(&mut self, server: usize, command: Command) -> Option<Result<(), CommandError>> {
-        let mut actions = Vec::new();
-        let result = self.servers[server].machine.as_mut()?.command(self.now, SERVICE, command, &mut actions);
-        self.perform(server, actions);
-        self.watch_able(server);
-        Some(result)
-    }
-
-    /// `queries` arrive at the server that the router's entry names, and its controller reads the counters. Without an
-    /// entry, or if that server's gate is shut for probes, the router solicits first.
-    pub fn queries(&mut self, queries: u64) {
-        if let Some(server) = self.entry {
-            self.servers[server].queries += queries;
-        }
-        self.read_counters();
-    }
-
-    /// The router solicits by multicast: every server hears it, whoever answers first becomes the entry.
-    pub fn solicit(&mut self) {
-        self.entry = None;
-        for server in 0..self.servers.len() {
-            self.servers[server].solicitations += 1;
-            if self.open(server) {
-                self.entry.get_or_insert(server);
-            } else {
-                self.handle(server, Event::Solicited { service: SERVICE, kind: Solicitation::Multicast });
-            }
-        }
-        self.read_counters();
-    }
-
-    /// Every controller reads its counters.
-    pub fn read_counters(&mut self) {
-        for server in 0..self.servers.len() {
-            let (queries, solicitations) = (self.servers[server].queries, self.servers[server].solicitations);
-            self.handle(server, Event::Counters { service: SERVICE, queries, solicitations });
-        }
-    }
-
-    /// Lets time pass.
-    pub fn run(&mut self, duration: Duration) {
-        let end = self.now + duration;
-        while self.queue.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
-            if let Some(Reverse((at, _, happening))) = self.queue.pop() {
-                self.now = self.now.max(at);
-                self.happen(happening);
-            }
-        }
-        self.now = end;
-        self.watch.pass(end);
-    }
-
-    /// Lets time pass in steps of `step` until `done` or `limit` is over; what had passed then, if it came to be done.
-    pub fn run_until(
-        &mut self,
-        limit: Duration,
-        step: Duration,
-        mut done: impl FnMut(&Self) -> bool,
-    ) -> Option<Duration> {
-        let start = self.now;
-        while !done(self) {
-            if self.now.since(start) >= limit {
-                return None;
-            }
-            self.run(step);
-        }
-        Some(self.now.since(start))
+    /// Number of servers.
+    pub const fn servers(&self) -> usize {
+        self.servers.len()
     }
 
     /// Is the server's gate open?
@@ -338,7 +267,8 @@ impl Sim {
 
     /// Status of a server, if its daemon runs.
     pub fn status(&self, server: usize) -> Option<Status> {
-        Some(self.servers[server].machine.as_ref()?.status(self.now))
+        let state = &self.servers[server];
+        Some(state.machine.as_ref()?.status(state.clock.shows(self.now)))
     }
 
     /// Servers in a state.
@@ -346,14 +276,35 @@ impl Sim {
         (0..self.servers.len()).filter(|server| self.state(*server) == state).collect()
     }
 
+    /// Does the server's daemon run (paused or not)?
+    pub fn running(&self, server: usize) -> bool {
+        self.servers[server].machine.is_some()
+    }
+
+    /// Would a query that reaches the server be answered?
+    pub fn serves(&self, server: usize) -> bool {
+        let state = &self.servers[server];
+        state.powered && state.process && !state.hangs
+    }
+
     /// The server that the router's entry names.
     pub const fn entry(&self) -> Option<usize> {
         self.entry
     }
 
+    /// Queries that reached a server so far.
+    pub fn queries_of(&self, server: usize) -> u64 {
+        self.servers[server].queries
+    }
+
     /// What has been done, oldest first.
     pub fn log(&self) -> &[Entry] {
         &self.log
+    }
+
+    /// Takes the log away.
+    pub fn take_log(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.log)
     }
 
     /// Forgets the log and the watch's worst spells.
@@ -391,132 +342,13 @@ impl Sim {
         &self.watch
     }
 
-    /// Heartbeats sent so far, and their octets of UDP payload.
-    pub const fn traffic(&self) -> (u64, u64) {
-        (self.heartbeats, self.heartbeat_octets)
+    /// What was sent so far.
+    pub const fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Tick(server) => {
-                if self.servers[server].tick == Some(self.now) {
-                    self.servers[server].tick = None;
-                    if self.servers[server].paused_until.is_none() {
-                        self.handle(server, Event::Tick);
-                    }
-                }
-            }
-            Happening::Arrival(server, datagram) => self.arrive(server, datagram),
-            Happening::Advertisement(server, mac) => {
-                let event = Event::PeerAdvertisement { service: SERVICE, mac, override_flag: true };
-                self.handle(server, event);
-            }
-            Happening::Lapse(server) => {
-                if self.servers[server].open_until.is_some_and(|until| until <= self.now) {
-                    self.watch.gate(self.now, server, false);
-                }
-            }
-            Happening::Resume(server) => {
-                if self.servers[server].paused_until.is_some_and(|until| until <= self.now) {
-                    self.servers[server].paused_until = None;
-                    self.handle(server, Event::Tick);
-                    for event in std::mem::take(&mut self.servers[server].waiting) {
-                        self.handle(server, event);
-                    }
-                    self.watch_able(server);
-                }
-            }
-        }
-    }
-
-    fn arrive(&mut self, server: usize, datagram: Vec<u8>) {
-        let source = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
-        self.handle(server, Event::Heartbeat { link: LINK, source, datagram });
-    }
-
-    /// Gives a server's machine an event: later, if it is paused, never, if its daemon is down.
-    fn handle(&mut self, server: usize, event: Event) {
-        let state = &mut self.servers[server];
-        if state.paused_until.is_some() {
-            state.waiting.push(event);
-            return;
-        }
-        let Some(machine) = &mut state.machine else { return };
-        let mut actions = Vec::new();
-        machine.handle(self.now, event, &mut actions);
-        self.perform(server, actions);
-    }
-
-    fn perform(&mut self, server: usize, actions: Vec<Action>) {
-        for action in actions {
-            match &action {
-                Action::Gate { open_until, .. } => {
-                    let was_open = self.open(server);
-                    self.servers[server].open_until = *open_until;
-                    let open = self.open(server);
-                    self.watch.gate(self.now, server, open);
-                    if let Some(until) = open_until {
-                        self.push(*until, Happening::Lapse(server));
-                    }
-                    if was_open == open {
-                        continue;
-                    }
-                }
-                Action::Heartbeat { datagram, .. } => {
-                    self.heartbeats += 1;
-                    self.heartbeat_octets += datagram.len() as u64;
-                    self.broadcast(server, |to| Happening::Arrival(to, datagram.clone()));
-                    continue;
-                }
-                Action::Advertise { .. } => {
-                    self.entry = Some(server);
-                    self.broadcast(server, |to| Happening::Advertisement(to, mac(server)));
-                }
-                Action::PersistEpoch { epoch, .. } => {
-                    self.servers[server].config.services[0].restored.epoch = *epoch;
-                }
-                Action::PersistDrained { drained, .. } => {
-                    self.servers[server].config.services[0].restored.drained = *drained;
-                }
-                Action::StopDone { .. } => self.servers[server].machine = None,
-                Action::StateChanged { .. } | Action::Quiet { .. } | Action::Alarm(_) => {}
-            }
-            self.log.push(Entry { at: self.now, server, action });
-        }
-        let deadline = self.servers[server].machine.as_ref().and_then(Machine::deadline);
-        let deadline = deadline.map(|deadline| deadline.max(self.now));
-        if deadline != self.servers[server].tick {
-            self.servers[server].tick = deadline;
-            if let Some(deadline) = deadline {
-                self.push(deadline, Happening::Tick(server));
-            }
-        }
-    }
-
-    fn broadcast(&mut self, from: usize, happening: impl Fn(usize) -> Happening) {
-        for to in (0..self.servers.len()).filter(|to| *to != from) {
-            let arrivals = self.link.carry(&self.network, &mut self.random, from, to);
-            for delay in arrivals.into_iter().flatten() {
-                self.push(self.now + delay, happening(to));
-            }
-        }
-    }
-
-    fn push(&mut self, at: Time, happening: Happening) {
-        self.queued += 1;
-        self.queue.push(Reverse((at, self.queued, happening)));
-    }
-
-    /// Tells the watch whether this server is one that could serve.
-    fn watch_able(&mut self, server: usize) {
-        let state = &self.servers[server];
-        let stopping = || state.machine.as_ref().is_some_and(|machine| machine.stopping());
-        let drained = state.config.services[0].restored.drained;
-        let able = state.process
-            && state.machine.is_some()
-            && state.paused_until.is_none()
-            && !drained
-            && !stopping();
-        self.watch.able(self.now, server, able);
+    /// Rules that were broken, first to last.
+    pub fn broken(&self) -> &[(Time, usize, Broken)] {
+        &self.broken
     }
 }

@@ -19,12 +19,21 @@ pub struct Watch {
     open: Vec<bool>,
     gates: usize,
     able_since: Vec<Option<Time>>,
+    able: usize,
+    /// No way of the link is worse than the network says.
+    unbroken: bool,
     /// Since when some server has been able without a break, each change of the set aside.
     any_able: Option<Time>,
     none_since: Option<Time>,
+    /// Since when no gate is open although the same servers, two at least, can hear each other.
+    company_since: Option<Time>,
     several_since: Option<Time>,
     none: Spell,
+    company: Spell,
     several: Spell,
+    /// Since when no gate is open while somebody could serve, whoever it is.
+    ownerless_since: Option<Time>,
+    spells: Vec<Spell>,
     ownerless: Duration,
 }
 
@@ -34,11 +43,17 @@ impl Watch {
             open: vec![false; servers],
             gates: 0,
             able_since: vec![None; servers],
+            able: 0,
+            unbroken: true,
             any_able: None,
             none_since: None,
+            company_since: None,
             several_since: None,
             none: Spell::default(),
+            company: Spell::default(),
             several: Spell::default(),
+            ownerless_since: None,
+            spells: Vec::new(),
             ownerless: Duration::ZERO,
         }
     }
@@ -49,7 +64,12 @@ impl Watch {
         self.none
     }
 
-    /// The longest time with more than one gate open.
+    /// The longest time without an open gate while the same servers could serve, two or more, on an unbroken link.
+    pub const fn none_in_company(&self) -> Spell {
+        self.company
+    }
+
+    /// The longest time with more than one gate open while the link was unbroken.
     pub const fn several(&self) -> Spell {
         self.several
     }
@@ -59,20 +79,42 @@ impl Watch {
         self.ownerless
     }
 
+    /// Each time without an open gate while a server could serve, oldest first.
+    pub fn spells(&self) -> &[Spell] {
+        &self.spells
+    }
+
+    /// Number of open gates.
+    pub const fn gates(&self) -> usize {
+        self.gates
+    }
+
     pub(super) fn forget(&mut self, now: Time) {
         self.pass(now);
         self.none = Spell::default();
+        self.company = Spell::default();
         self.several = Spell::default();
         self.ownerless = Duration::ZERO;
-        self.none_since = self.none_since.map(|_| now);
-        self.several_since = self.several_since.map(|_| now);
+        self.spells.clear();
+        for since in [
+            &mut self.none_since,
+            &mut self.company_since,
+            &mut self.several_since,
+            &mut self.ownerless_since,
+        ] {
+            *since = since.map(|_| now);
+        }
     }
 
     pub(super) fn gate(&mut self, now: Time, server: usize, open: bool) {
         if std::mem::replace(&mut self.open[server], open) == open {
             return;
         }
-        self.gates = self.open.iter().filter(|open| **open).count();
+        if open {
+            self.gates += 1;
+        } else {
+            self.gates -= 1;
+        }
         self.look(now);
     }
 
@@ -81,51 +123,74 @@ impl Watch {
             return;
         }
         self.able_since[server] = able.then_some(now);
+        if able {
+            self.able += 1;
+        } else {
+            self.able -= 1;
+        }
         let earliest = self.able_since.iter().flatten().min().copied();
         if earliest != self.any_able {
             // A server that became able later has had less time to act: the spell begins anew with it.
-            if let Some(since) = self.none_since.take() {
-                self.end_none(since, now);
-            }
+            end(&mut self.none_since, &mut self.none, now);
             self.any_able = earliest;
         }
+        end(&mut self.company_since, &mut self.company, now);
         self.look(now);
+    }
+
+    /// The link was broken or mended.
+    pub(super) fn unbroken(&mut self, now: Time, unbroken: bool) {
+        if std::mem::replace(&mut self.unbroken, unbroken) != unbroken {
+            end(&mut self.company_since, &mut self.company, now);
+            self.look(now);
+        }
     }
 
     /// Closes the books at `now`; spells that last are counted so far.
     pub(super) fn pass(&mut self, now: Time) {
-        if let Some(since) = self.none_since {
-            self.none = self.none.max(since, now);
-        }
-        if let Some(since) = self.several_since {
-            self.several = self.several.max(since, now);
+        for (since, worst) in [
+            (self.none_since, &mut self.none),
+            (self.company_since, &mut self.company),
+            (self.several_since, &mut self.several),
+        ] {
+            if let Some(since) = since {
+                *worst = worst.max(since, now);
+            }
         }
     }
 
     fn look(&mut self, now: Time) {
         let none = self.gates == 0 && self.any_able.is_some();
-        match (none, self.none_since) {
-            (true, None) => self.none_since = Some(now),
-            (false, Some(since)) => {
-                self.none_since = None;
-                self.end_none(since, now);
-            }
-            _ => {}
-        }
-        let several = self.gates > 1;
-        match (several, self.several_since) {
-            (true, None) => self.several_since = Some(now),
-            (false, Some(since)) => {
-                self.several_since = None;
-                self.several = self.several.max(since, now);
+        turn(none, &mut self.none_since, &mut self.none, now);
+        turn(none && self.able > 1 && self.unbroken, &mut self.company_since, &mut self.company, now);
+        turn(self.gates > 1 && self.unbroken, &mut self.several_since, &mut self.several, now);
+        match (none, self.ownerless_since) {
+            (true, None) => self.ownerless_since = Some(now),
+            (false, Some(start)) => {
+                self.ownerless_since = None;
+                let length = now.since(start);
+                self.ownerless += length;
+                if !length.is_zero() {
+                    self.spells.push(Spell { start, length });
+                }
             }
             _ => {}
         }
     }
+}
 
-    fn end_none(&mut self, since: Time, now: Time) {
-        self.none = self.none.max(since, now);
-        self.ownerless += now.since(since);
+/// Begins a spell, or ends it, as it should be.
+fn turn(lasts: bool, since: &mut Option<Time>, worst: &mut Spell, now: Time) {
+    match (lasts, &since) {
+        (true, None) => *since = Some(now),
+        (false, Some(_)) => end(since, worst, now),
+        _ => {}
+    }
+}
+
+fn end(since: &mut Option<Time>, worst: &mut Spell, now: Time) {
+    if let Some(start) = since.take() {
+        *worst = worst.max(start, now);
     }
 }
 

@@ -6,6 +6,7 @@ mod detach;
 mod load;
 mod operate;
 mod run;
+mod simulate;
 mod stats;
 mod status;
 mod stop;
@@ -42,6 +43,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&global)?;
             detach::detach(&global, &interface, bpffs)
         }
+        Command::Simulate(options) => simulate::simulate(&options),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { directory } => completions::man(directory),
         operator => operate::operate(&global, operator),
@@ -53,6 +55,7 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<Usage>()
             || cause.is::<config::Error>()
+            || cause.is::<anycast_user::simulate::Error>()
             || matches!(cause.downcast_ref(), Some(anycast_user::datapath::Error::NotEmbedded))
     })
 }

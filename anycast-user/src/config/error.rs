@@ -41,7 +41,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with the text at `span`.
-    pub(super) fn at(
+    pub(crate) fn at(
         path: &Path,
         text: &str,
         span: Range<usize>,
@@ -69,7 +69,7 @@ impl fmt::Display for Problem {
 
 impl Error {
     /// An error of the TOML parser or of a single value.
-    pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+    pub(crate) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or(0..0);
         let message = error.message();
         let key = key_at(text, span.start);

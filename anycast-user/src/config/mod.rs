@@ -6,7 +6,7 @@
 mod error;
 mod options;
 mod validate;
-mod value;
+pub(crate) mod value;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
