@@ -1,43 +1,34 @@
 //! A large farm. From 80 servers on the heartbeats of all who do not own add up to the same rate, 400 a second, so 200 show
-//! what a thousand would.
+//! what a thousand would; `docs/simulate.md` has the figures of a thousand.
 
 use std::time::Duration;
 
-use anycast_core::State;
-use anycast_core::sim::{self, Network, Plan, Sim};
+use anycast_core::Mode;
+use anycast_core::sim::{self, Deed, Network, Scenario, Selector, Step};
 
 #[test]
-fn two_hundred_servers_survive_a_crash_and_whisper() {
-    let network = Network { delay: Duration::from_millis(1), loss: 0.01, ..Network::default() };
-    let mut sim = Sim::new(&Plan { servers: 200, seed: 1, network, config: sim::config });
-    sim.start(0).expect("valid configuration");
-    sim.run(Duration::from_secs(1));
-    for server in 1..200 {
-        sim.start(server).expect("valid configuration");
-        sim.run(Duration::from_millis(2));
-    }
-    sim.run(Duration::from_secs(3));
-    assert_eq!(sim.in_state(State::Owner), [0]);
-    sim.forget();
+fn two_hundred_servers_survive_crashes_and_whisper() {
+    let network = Network {
+        delay: Duration::from_millis(1),
+        jitter: Duration::from_micros(500),
+        loss: 0.01,
+        ..Network::default()
+    };
+    let mut scenario = Scenario { network, duration: Duration::from_secs(60), ..Scenario::default() };
+    scenario.farm.servers = 200;
+    scenario.farm.mode = Mode::Failover;
+    let crash = Step::once(Duration::from_secs(3), Deed::Crash, Selector::Owner);
+    let (every, lasts) = (Some(Duration::from_secs(6)), Some(Duration::from_secs(3)));
+    scenario.steps.push(Step { every, lasts, ..crash });
+    let figures = sim::run(&scenario).expect("valid configuration");
 
-    let before = sim.traffic();
-    sim.run(Duration::from_secs(5));
-    let after = sim.traffic();
-    // Ethernet, IPv6 and UDP headers besides the payload.
-    let bits = ((after.heartbeat_octets - before.heartbeat_octets)
-        + (after.heartbeats - before.heartbeats) * (14 + 40 + 8))
-        * 8
-        / 5;
-    assert!(bits <= 1_000_000, "{bits} bit/s");
-    assert_eq!(sim.changes().count(), 0, "no false contest");
-
-    sim.crash_host(0);
-    let took = sim.run_until(Duration::from_secs(2), Duration::from_millis(1), |sim| {
-        sim.in_state(State::Owner).len() == 1
-    });
-    assert!(took.expect("somebody takes over") <= Duration::from_millis(400), "{took:?}");
-    sim.run(Duration::from_secs(3));
-    let sent = sim.advertisements().count();
-    assert!(sent <= 3, "{sent} advertisements for one take-over");
-    println!("{bits} bit/s, {took:?}, {sent} advertisements");
+    let kinds = figures.kinds();
+    let [crash] = kinds.as_slice() else { panic!("{kinds:?}") };
+    println!("{:.0} bit/s, {crash:?}", figures.bit_rate());
+    assert_eq!((crash.count, figures.handovers), (10, 10), "one hand-over for each crash, and no other");
+    assert!(figures.bit_rate() <= 1e6, "{} bit/s", figures.bit_rate());
+    let [_, p99, _] = crash.ownerless;
+    assert!(Duration::from_millis(100) < p99 && p99 <= Duration::from_millis(400), "{crash:?}");
+    assert_eq!(crash.advertisements, [3, 3], "for one take-over");
+    assert_eq!((figures.traffic.false_takeovers, figures.unexplained), (0, 0));
 }
