@@ -18,7 +18,7 @@ pub const PORTS_MAX: usize = 4;
 pub const SLOTS: u32 = 1024;
 
 /// Slots of the one value of the `SERVICES` map: two halves, so that user space fills the idle one and then switches with one
-/// store to [`Meta::table`]. The program never sees a half-written table.
+/// store to [`Services::table`]. The program never sees a half-written table.
 pub const SERVICES_ENTRIES: u32 = 2 * SLOTS;
 
 /// [`Service::index`] of an empty slot. Zero-filled slots would be service 0 at `::`: user space fills the table with
@@ -39,13 +39,13 @@ pub const fn slot(multiplier: u64, address: [u64; 2], vlan: u32) -> u32 {
     (key.wrapping_mul(multiplier) >> (64 - SLOTS.trailing_zeros())) as u32
 }
 
-/// [`Meta::table`] as [`slot`]'s multiplier and the first slot of the active half.
+/// [`Services::table`] as [`slot`]'s multiplier and the first slot of the active half.
 #[inline(always)]
 pub const fn table(table: u64) -> (u64, u32) {
     (table | 1, (table & 1) as u32 * SLOTS)
 }
 
-/// One value of `META`, an array of one entry: what the program must know before it can look up a service.
+/// The one value of `META`: whose maps these are. The program does not read it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -53,6 +53,12 @@ pub struct Meta {
     pub abi_version: u32,
     /// Interface index the program is attached to; 0 in a packet test.
     pub ifindex: u32,
+}
+
+/// The one value of `SERVICES`: what the program must know before it can look up a service, and the services.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Services {
     /// The active table, see [`table`]: the lowest bit says which half is active; with that bit set it is [`slot`]'s
     /// multiplier. One aligned 64-bit store switches both.
     pub table: u64,
@@ -62,6 +68,10 @@ pub struct Meta {
     pub mac: [u8; 6],
     /// Zero.
     pub pad: [u8; 2],
+    /// Zero: fills the cache line.
+    pub reserved: [u64; 5],
+    /// Both halves.
+    pub slots: [Service; SERVICES_ENTRIES as usize],
 }
 
 /// One slot of `SERVICES`; a cache line.
@@ -80,7 +90,7 @@ pub struct Service {
     pub na_flags: u32,
     /// Ports of the service in network byte order, unused ones 0.
     pub ports: [u16; PORTS_MAX],
-    /// The MAC address the NA announces and comes from. The same as [`Meta::mac`]; it stands here too so that it changes in
+    /// The MAC address the NA announces and comes from. The same as [`Services::mac`]; it stands here too so that it changes in
     /// one step with `checksum_base`, which covers it.
     pub mac: [u8; 6],
     /// Zero.
@@ -332,7 +342,9 @@ pub const PEERS_BUDGET: u32 = 16;
 /// Bytes of each ring; a power of two and a multiple of the page size.
 pub const RING_BYTES: u32 = 64 * 1024;
 
-const _: () = assert!(size_of::<Meta>() == 32);
+const _: () = assert!(size_of::<Meta>() == 8);
+const _: () = assert!(core::mem::offset_of!(Services, slots) == size_of::<Service>());
+const _: () = assert!(size_of::<Services>() == 64 + SERVICES_ENTRIES as usize * 64);
 const _: () = assert!(size_of::<Service>() == 64);
 const _: () = assert!(size_of::<Gate>() == 16);
 const _: () = assert!(size_of::<Counters>() == 14 * 8);
@@ -361,6 +373,7 @@ mod pod {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::halves;
 
     #[test]
     fn drops_are_numbered_in_order_and_named_once() {

@@ -11,7 +11,7 @@ use crate::{
     neighbour::admit,
     reply,
     report::{self, Kind},
-    service::{find, meta},
+    service::{find, services},
     verdict::Verdict,
 };
 
@@ -23,9 +23,9 @@ use crate::{
 #[inline(always)]
 pub fn judge(frame: Frame) -> Option<Verdict> {
     let packet = frame.view::<{ arp::LENGTH }>(frame.network)?;
-    let meta = meta()?;
+    let services = services()?;
     let (to, from) = frame.addresses()?;
-    let unicast = frame.is_to_us(meta);
+    let unicast = frame.is_to_us(services);
     if !unicast && !same_mac(&to, &ethernet::BROADCAST) || from[0] & ethernet::GROUP_BIT != 0 {
         return None;
     }
@@ -33,7 +33,7 @@ pub fn judge(frame: Frame) -> Option<Verdict> {
     let target = ne32(packet, arp::TARGET_PROTOCOL);
     let operation = be16(packet, arp::OPERATION);
     let about = if operation == arp::REPLY { sender } else { target };
-    let service = find(meta, halves(mapped(about)), frame.vlan | IPV4_KEY)?;
+    let service = find(services, halves(mapped(about)), frame.vlan | IPV4_KEY)?;
     let head: [u8; 6] = octets(packet, arp::HARDWARE_TYPE);
     // `same_mac` compares six octets, whatever they mean.
     if !same_mac(&head, &arp::ETHERNET_IPV4) || operation != arp::REQUEST && operation != arp::REPLY {

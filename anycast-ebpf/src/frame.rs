@@ -4,7 +4,7 @@
 //! what is not seen passes.
 
 use anycast_common::{
-    abi::Meta,
+    abi::Services,
     packet::{MAC_LENGTH, be16, ethernet, halves, ne16, ne32, ne64, octets, vlan},
 };
 use aya_ebpf::{
@@ -111,10 +111,10 @@ impl Frame {
 
     /// Is the frame addressed to the interface's own MAC address? One load and one shift for each of the two.
     #[inline(always)]
-    pub fn is_to_us(&self, meta: &Meta) -> bool {
-        // SAFETY: the eight octets are the last of `Meta`: the address and its padding. Volatile, or the compiler drops the
+    pub fn is_to_us(&self, services: &Services) -> bool {
+        // SAFETY: the eight octets are the address and its padding, which is zero. Volatile, or the compiler drops the
         // padding and loads octet by octet.
-        let ours = unsafe { core::ptr::from_ref(&meta.mac).cast::<[u64; 1]>().read_volatile()[0] };
+        let ours = unsafe { core::ptr::from_ref(&services.mac).cast::<[u64; 1]>().read_volatile()[0] };
         let mac = |word: u64| if cfg!(target_endian = "little") { word << 16 } else { word >> 16 };
         self.view::<{ ethernet::LENGTH }>(0)
             .is_some_and(|header| mac(ne64(header, ethernet::DESTINATION)) == mac(ours))

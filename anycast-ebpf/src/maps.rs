@@ -1,8 +1,7 @@
 //! The maps, named and laid out as `anycast_common::abi` says. BTF-typed, so that `bpftool map dump` prints field names.
 
 use anycast_common::abi::{
-    Counters, DROPS as REASONS, Event, Gate, Limits, Meta, RING_BYTES, SERVICES_ENTRIES, SERVICES_MAX,
-    Service,
+    Counters, DROPS as REASONS, Event, Gate, Limits, Meta, RING_BYTES, SERVICES_MAX, Services,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -20,7 +19,7 @@ pub static META: Array<Meta, 1, MMAPABLE> = Array::new();
 /// the slot. It is one value, so that the slot is computed in registers instead of going through memory as a map's key, and
 /// mappable, so that it begins with a page and each slot is one cache line.
 #[btf_map]
-pub static SERVICES: Array<[Service; SERVICES_ENTRIES as usize], 1, MMAPABLE> = Array::new();
+pub static SERVICES: Array<Services, 1, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static GATES: Array<Gate, SERVICES_MAX, MMAPABLE> = Array::new();

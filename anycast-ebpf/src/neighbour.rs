@@ -13,7 +13,7 @@ use crate::{
     maps::COUNTERS,
     reply,
     report::{self, Kind},
-    service::{find, gate, meta},
+    service::{find, gate, services},
     verdict::Verdict,
 };
 
@@ -36,9 +36,9 @@ pub fn judge(frame: Frame, length: usize) -> Option<Verdict> {
 /// be sent to, from a single station. A source address that is a group must not be answered (RFC 4291 2.7).
 #[inline(always)]
 pub fn addressed_service(frame: &Frame, icmp: &[u8; ndp::LENGTH]) -> Option<(&'static Service, bool)> {
-    let meta = meta()?;
+    let services = services()?;
     let (to, from) = frame.addresses()?;
-    let unicast = frame.is_to_us(meta);
+    let unicast = frame.is_to_us(services);
     if !unicast
         && !same_mac(&to, &ethernet::solicited_node(octets(icmp, ndp::TARGET)))
         && !same_mac(&to, &ethernet::ALL_NODES)
@@ -49,7 +49,7 @@ pub fn addressed_service(frame: &Frame, icmp: &[u8; ndp::LENGTH]) -> Option<(&'s
     if from[0] & ethernet::GROUP_BIT != 0 || octet(header, ipv6::SOURCE) == ipv6::MULTICAST_PREFIX {
         return None;
     }
-    Some((find(meta, address_halves(icmp, ndp::TARGET), frame.vlan)?, unicast))
+    Some((find(services, address_halves(icmp, ndp::TARGET), frame.vlan)?, unicast))
 }
 
 #[inline(always)]

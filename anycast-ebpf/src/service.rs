@@ -1,30 +1,30 @@
 //! Which service a frame is for, and whether the gate is open.
 
 use anycast_common::{
-    abi::{self, Drop, HOLD_OPEN, HOLD_SHUT, Meta, Service},
+    abi::{self, Drop, HOLD_OPEN, HOLD_SHUT, Service, Services},
     packet::halves,
 };
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 
 use crate::{
     frame::same_halves,
-    maps::{GATES, META, SERVICES},
+    maps::{GATES, SERVICES},
 };
 
-/// What the program must know before it can look up a service.
+/// What the program must know before it can look up a service, and the table.
 #[inline(always)]
-pub fn meta() -> Option<&'static Meta> {
-    META.get(0)
+pub fn services() -> Option<&'static Services> {
+    SERVICES.get(0)
 }
 
 /// The service of `address` on `vlan`; an IPv4 address is mapped into IPv6 and comes with `abi::IPV4_KEY` in `vlan`.
 #[inline(always)]
-pub fn find(meta: &Meta, address: [u64; 2], vlan: u32) -> Option<&'static Service> {
-    // SAFETY: a reference can be read. Volatile because user space stores a new value at any time: multiplier and half must come
-    // from the same load.
-    let table = unsafe { core::ptr::from_ref(&meta.table).read_volatile() };
+pub fn find(services: &'static Services, address: [u64; 2], vlan: u32) -> Option<&'static Service> {
+    // SAFETY: a reference can be read. Volatile because user space stores a new value at any time: multiplier and half must
+    // come from the same load.
+    let table = unsafe { core::ptr::from_ref(&services.table).read_volatile() };
     let (multiplier, first) = abi::table(table);
-    let service = SERVICES.get(0)?.get((first + abi::slot(multiplier, address, vlan)) as usize)?;
+    let service = services.slots.get((first + abi::slot(multiplier, address, vlan)) as usize)?;
     let same = same_halves(halves(service.address), address) && service.vlan == vlan;
     same.then_some(service)
 }
@@ -41,8 +41,8 @@ pub fn has_port(service: &Service, port: u16) -> bool {
 
 /// May a UDP packet or SYN to `port`, in host byte order, be for any service?
 #[inline(always)]
-pub fn may_have_port(meta: &Meta, port: u16) -> bool {
-    meta.port_filter >> (port % 64) & 1 != 0
+pub fn may_have_port(services: &Services, port: u16) -> bool {
+    services.port_filter >> (port % 64) & 1 != 0
 }
 
 /// Asks the gate of service `index`: `Err` says why it is not open. `None` if there is no such gate.

@@ -3,14 +3,14 @@
 //! Only frames to our MAC address count. Their UDP and TCP checksums are not looked at: on virtual links they are partial.
 
 use anycast_common::{
-    abi::{Counters, Meta},
+    abi::{Counters, Services},
     packet::{be16, dns, ne16, octet, tcp, udp},
 };
 
 use crate::{
     frame::Frame,
     maps::COUNTERS,
-    service::{find, has_port, may_have_port, meta},
+    service::{find, has_port, may_have_port, services},
 };
 
 /// What the IP header says about what follows it.
@@ -34,11 +34,11 @@ pub fn count_udp(frame: &Frame, transport: Transport, destination: impl FnOnce()
         return None;
     }
     let header = frame.view::<{ udp::LENGTH }>(transport.at)?;
-    let meta = meta()?;
-    if !may_have_port(meta, be16(header, udp::DESTINATION)) {
+    let services = services()?;
+    if !may_have_port(services, be16(header, udp::DESTINATION)) {
         return None;
     }
-    let counters = find_counters(frame, meta, destination(), Some(ne16(header, udp::DESTINATION)))?;
+    let counters = find_counters(frame, services, destination(), Some(ne16(header, udp::DESTINATION)))?;
     let whole = udp::LENGTH + dns::LENGTH;
     let holds_dns = transport.length >= whole && usize::from(be16(header, udp::DATAGRAM_LENGTH)) >= whole;
     let query = frame.view::<{ dns::LENGTH }>(transport.at + udp::LENGTH).filter(|_| holds_dns);
@@ -61,11 +61,11 @@ pub fn count_tcp(frame: &Frame, transport: Transport, destination: impl FnOnce()
     if octet(header, tcp::FLAGS) & (tcp::SYN | tcp::ACK) != tcp::SYN || transport.length < tcp::LENGTH {
         return None;
     }
-    let meta = meta()?;
-    if !may_have_port(meta, be16(header, tcp::DESTINATION)) {
+    let services = services()?;
+    if !may_have_port(services, be16(header, tcp::DESTINATION)) {
         return None;
     }
-    let counters = find_counters(frame, meta, destination(), Some(ne16(header, tcp::DESTINATION)))?;
+    let counters = find_counters(frame, services, destination(), Some(ne16(header, tcp::DESTINATION)))?;
     let bytes = frame.length(transport.network_length);
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     let counters = unsafe { &mut *counters };
@@ -77,18 +77,23 @@ pub fn count_tcp(frame: &Frame, transport: Transport, destination: impl FnOnce()
 /// Counts a fragment of UDP or TCP, whose port cannot be told. `None` if it was not counted.
 #[inline(always)]
 pub fn count_fragment(frame: &Frame, destination: [u64; 2]) -> Option<()> {
-    let counters = find_counters(frame, meta()?, destination, None)?;
+    let counters = find_counters(frame, services()?, destination, None)?;
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     unsafe { (*counters).fragments += 1 }
     Some(())
 }
 
 #[inline(always)]
-fn find_counters(frame: &Frame, meta: &Meta, address: [u64; 2], port: Option<u16>) -> Option<*mut Counters> {
-    if !frame.is_to_us(meta) {
+fn find_counters(
+    frame: &Frame,
+    services: &'static Services,
+    address: [u64; 2],
+    port: Option<u16>,
+) -> Option<*mut Counters> {
+    if !frame.is_to_us(services) {
         return None;
     }
-    let service = find(meta, address, frame.vlan)?;
+    let service = find(services, address, frame.vlan)?;
     if port.is_some_and(|port| !has_port(service, port)) {
         return None;
     }

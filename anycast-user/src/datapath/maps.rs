@@ -7,7 +7,10 @@ use std::{
 };
 
 use anycast_common::{
-    abi::{self, ABI_VERSION, Counters, DROPS, Gate, Limits, Meta, SERVICES_ENTRIES, SERVICES_MAX, SLOTS},
+    abi::{
+        self, ABI_VERSION, Counters, DROPS, Gate, Limits, Meta, SERVICES_ENTRIES, SERVICES_MAX, SLOTS,
+        Services,
+    },
     packet::MAC_LENGTH,
 };
 use aya::{
@@ -41,9 +44,10 @@ pub(super) struct Maps {
 
 const META_ABI_VERSION: usize = std::mem::offset_of!(Meta, abi_version);
 const META_IFINDEX: usize = std::mem::offset_of!(Meta, ifindex);
-const META_TABLE: usize = std::mem::offset_of!(Meta, table);
-const META_PORT_FILTER: usize = std::mem::offset_of!(Meta, port_filter);
-const META_MAC: usize = std::mem::offset_of!(Meta, mac);
+const SERVICES_TABLE: usize = std::mem::offset_of!(Services, table);
+const SERVICES_PORT_FILTER: usize = std::mem::offset_of!(Services, port_filter);
+const SERVICES_MAC: usize = std::mem::offset_of!(Services, mac);
+const SERVICES_SLOTS: usize = std::mem::offset_of!(Services, slots);
 
 fn gate_lease(index: u32) -> usize {
     index as usize * size_of::<Gate>() + std::mem::offset_of!(Gate, open_until_ns)
@@ -57,7 +61,7 @@ fn gate_hold(index: u32) -> usize {
 type SlotWords = [u64; size_of::<abi::Service>() / 8];
 
 fn slot_word(slot: u32, word: usize) -> usize {
-    slot as usize * size_of::<abi::Service>() + word * 8
+    SERVICES_SLOTS + slot as usize * size_of::<abi::Service>() + word * 8
 }
 
 impl Maps {
@@ -91,12 +95,7 @@ impl Maps {
         };
         let mut maps = Self {
             meta: mapping(&map("META")?, "META", 1, size_of::<Meta>())?,
-            services: mapping(
-                &map("SERVICES")?,
-                "SERVICES",
-                SERVICES_ENTRIES as usize,
-                size_of::<abi::Service>(),
-            )?,
+            services: mapping(&map("SERVICES")?, "SERVICES", 1, size_of::<Services>())?,
             gates: mapping(&map("GATES")?, "GATES", SERVICES_MAX, size_of::<Gate>())?,
             counters: typed(map("COUNTERS")?, "COUNTERS")?,
             drops: typed(map("DROPS")?, "DROPS")?,
@@ -127,7 +126,7 @@ impl Maps {
     }
 
     fn read_active(&self) -> Vec<abi::Service> {
-        let (_, first) = abi::table(self.meta.cell_u64(META_TABLE).load(Ordering::Acquire));
+        let (_, first) = abi::table(self.services.cell_u64(SERVICES_TABLE).load(Ordering::Acquire));
         (first..first + SLOTS)
             .map(|slot| self.load(slot))
             .filter(|service| service.index != abi::NO_SERVICE && service.address != [0; 4])
@@ -167,7 +166,7 @@ impl Maps {
         for index in fresh {
             self.reset(index)?;
         }
-        let active_half = self.meta.cell_u64(META_TABLE).load(Ordering::Acquire) & 1;
+        let active_half = self.services.cell_u64(SERVICES_TABLE).load(Ordering::Acquire) & 1;
         let switched = table.multiplier & !1 | (active_half ^ 1);
         let (_, idle) = abi::table(switched);
         for slot in 0..SLOTS {
@@ -175,10 +174,10 @@ impl Maps {
             self.store(idle + slot, value.map_or(&abi::Service::EMPTY, |(_, service)| service));
         }
         // In between the program must know the ports of both tables.
-        let filter = self.meta.cell_u64(META_PORT_FILTER);
+        let filter = self.services.cell_u64(SERVICES_PORT_FILTER);
         filter.fetch_or(table.port_filter, Ordering::AcqRel);
         self.set_mac(mac);
-        self.meta.cell_u64(META_TABLE).store(switched, Ordering::Release);
+        self.services.cell_u64(SERVICES_TABLE).store(switched, Ordering::Release);
         filter.store(table.port_filter, Ordering::Release);
         // After this nobody reads the other half, nor counts for a service that is gone: both may be used again.
         if wait_for_running_programs().is_err() {
@@ -197,7 +196,9 @@ impl Maps {
 
     fn set_mac(&self, mac: [u8; MAC_LENGTH]) {
         let [a, b, c, d, e, f] = mac;
-        self.meta.cell_u64(META_MAC).store(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]), Ordering::Release);
+        self.services
+            .cell_u64(SERVICES_MAC)
+            .store(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]), Ordering::Release);
     }
 
     /// Makes an index as good as new.

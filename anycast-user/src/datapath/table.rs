@@ -23,7 +23,7 @@ pub(super) struct Table {
     pub multiplier: u64,
     /// Slot and value of each service, in the order in which they were given.
     pub entries: Vec<(u32, abi::Service)>,
-    /// As `Meta::port_filter`.
+    /// As `Services::port_filter`.
     pub port_filter: u64,
 }
 

@@ -110,10 +110,11 @@ pub fn page(report: &Report) -> String {
          figure is the highest rate at which it answered 99 of 100.\n\
          * **Ratios travel, rates do not**: they swing by half with the machine's load. A NIC's driver costs other nanoseconds than veth's.\n\
          * **ns a packet** are the kernel's own statistics, over an empty program's {:.0} ns (most of which is the clock of the statistics), with 64\n  \
-         addresses loaded. `other_pass` is the worst of: {}.\n\
-         * **DNS under flood**: NSD and dnsperf on one core; the generator on another, which serves the interface's receive queue too. DNS comes\n  \
-         through the same queue, so what is lost is lost where the generator outruns it. With two cores this shows the generator's hold on the queue\n  \
-         more than who answers; a machine with a core for the queue is needed to tell the two apart. Fast path: {}; kernel: {}.\n\
+         addresses loaded, the two programs in turn, seven times a round. `other_pass` is the worst of: {}.\n\
+         * **DNS under flood**: NSD and the thread that serves the server's receive queue on one core; the generator, dnsperf and the peer's\n  \
+         receive queue on another. Queries come through the queue that the flood comes through. Whoever answers solicitations, the thread that\n  \
+         serves the queue has its share of the core and no more: what differs is how much of the queue it gets through, and so how many queries\n  \
+         are lost at its end. dnsperf shares its core with the generator, which is part of both figures. Fast path: {}; kernel: {}.\n\
          * **SIGKILL to silent** has a floor of two thirds of the lease (300 ms), which is renewed at a third.\n\
          * **Control** figures: {} runs each.\n",
         thousands(offered),
