@@ -116,6 +116,7 @@ pub fn page(report: &Report) -> String {
          serves the queue has its share of the core and no more: what differs is how much of the queue it gets through, and so how many queries\n  \
          are lost at its end. dnsperf shares its core with the generator, which is part of both figures. Fast path: {}; kernel: {}.\n\
          * **SIGKILL to silent** has a floor of two thirds of the lease (300 ms), which is renewed at a third.\n\
+         * **Idle**: an owner with the intervals of the example configuration: heartbeat 50 ms, a DNS query over UDP and over TCP each second.\n\
          * **Control** figures: {} runs each.\n",
         thousands(offered),
         report.ns_per_run_empty,

@@ -69,6 +69,8 @@ pub struct DaemonOptions {
     pub grace: Duration,
     /// Heartbeat interval.
     pub heartbeat: Duration,
+    /// Between two runs of a check, which may take nine tenths of it.
+    pub check_interval: Duration,
     /// More lines of `[daemon]`.
     pub more: String,
 }
@@ -83,6 +85,7 @@ impl Default for DaemonOptions {
             restart_lease: Duration::from_secs(10),
             grace: Duration::from_millis(500),
             heartbeat: Duration::from_millis(50),
+            check_interval: Duration::from_millis(100),
             more: String::new(),
         }
     }
@@ -127,6 +130,7 @@ impl DaemonOptions {
             let _ = write!(file, "\n[[interface]]\nname = \"{interface}\"\nmode = \"{mode}\"\n");
         }
         let mut checked_by = None;
+        let (interval, timeout) = (self.check_interval.as_millis(), self.check_interval.as_millis() * 9 / 10);
         for service in &self.services {
             let ServiceOptions { name, address, mode, interface, more, .. } = service;
             let _ = write!(
@@ -147,7 +151,7 @@ impl DaemonOptions {
                     let targets = if service.check { format!("{dns}\n{process}") } else { always };
                     let _ = write!(
                         file,
-                        "[service.check]\ninterval = \"100ms\"\ntimeout = \"90ms\"\nrise = 2\nfall = 3\n{targets}\n"
+                        "[service.check]\ninterval = \"{interval}ms\"\ntimeout = \"{timeout}ms\"\nrise = 2\nfall = 3\n{targets}\n"
                     );
                     checked_by = Some(name);
                 }
