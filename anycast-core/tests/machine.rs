@@ -283,6 +283,33 @@ fn silence_that_this_process_slept_through_is_not_the_owners() {
 }
 
 #[test]
+fn an_advertisement_is_not_repeated_while_the_successor_takes_over() {
+    let repeated = |slice: u64, peer: bool| -> Vec<u64> {
+        let mut config = sim::config(0);
+        config.services[0].mode = Mode::Rotate { slice: Duration::from_millis(slice) };
+        let mut harness = Harness::new(config);
+        harness.able(0);
+        let mut repeats = Vec::new();
+        for at in (10..3_000).step_by(50) {
+            // After the first contest, which it would delay.
+            if peer && at >= 200 {
+                harness.peer(at, 5, State::Ready, 0);
+            }
+            let repeat = Action::Advertise { service: SERVICE, cause: Cause::Repeat };
+            let all = harness.until(at + 49);
+            repeats.extend(all.into_iter().filter(|(_, action)| *action == repeat).map(|(at, _)| at));
+        }
+        assert_eq!(harness.state(), State::Owner);
+        repeats
+    };
+    // The slice ends with the first repetition; nobody takes over, and a second later it is repeated after all.
+    assert_eq!(repeated(1_000, true), [2_150]);
+    // Negative controls: a longer slice, and nobody there to take over.
+    assert_eq!(repeated(5_000, true), [1_150, 2_150]);
+    assert_eq!(repeated(1_000, false), [1_150, 2_150]);
+}
+
+#[test]
 fn a_slice_is_not_taken_on_news_that_waited_while_this_process_stood_still() {
     let following = || {
         let mut config = sim::config(0);

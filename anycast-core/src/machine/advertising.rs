@@ -38,11 +38,24 @@ impl Service {
     /// Again, if it still owns: which it does, or the timer would have been disarmed.
     pub(crate) fn repeat(&mut self, cx: &mut Context<'_>) {
         let Some(left) = self.repeats.checked_sub(1) else { return };
+        if self.is_being_relieved(cx) {
+            // Behind the successor's own this advertisement would take the routers back, and leave them here for its slice.
+            self.timers.arm(Timer::Repeat, cx.now + PERIOD);
+            return;
+        }
         self.repeats = left;
         self.announce(Cause::Repeat, cx);
         if left > 0 {
             self.timers.arm(Timer::Repeat, cx.now + PERIOD);
         }
+    }
+
+    /// Around the end of the slice: the successor takes over, and this server may not yet have heard it.
+    fn is_being_relieved(&self, cx: &Context<'_>) -> bool {
+        self.candidates(cx)
+            && self
+                .slice_end
+                .is_some_and(|end| cx.now + STEP >= end && cx.now.since(end) < cx.dead_interval())
     }
 
     /// The link's MAC address changed: routers' entries point nowhere.
