@@ -1,5 +1,6 @@
 //! The lab's command: the demo and the benches.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ enum Command {
         report: Option<PathBuf>,
     },
     /// Measures and compares: see docs/performance.md.
-    Bench(bench::Options),
+    Bench(bench::Arguments),
     /// The lab's DNS service, which tells the name of its server; runs until it is killed.
     #[command(hide = true)]
     DnsResponder {
@@ -35,6 +36,12 @@ enum Command {
         /// UDP and TCP port.
         #[arg(long, default_value_t = 53)]
         port: u16,
+    },
+    /// Succeeds if a DNS server answers: what keepalived's check script runs.
+    #[command(hide = true)]
+    DnsAsk {
+        /// Address and port of the server.
+        server: SocketAddr,
     },
 }
 
@@ -46,8 +53,9 @@ fn main() -> ExitCode {
             // What a shell reports of a process that SIGINT ended.
             Outcome::Interrupted => ExitCode::from(130),
         }),
-        Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::DnsResponder { name, port } => responder::serve(&name, port).map(|()| ExitCode::SUCCESS),
+        Command::DnsAsk { server } => responder::ask(server).map(|_| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("anycast-lab: {error:#}");

@@ -82,7 +82,7 @@ fn spell(answerer: Answerer) -> Result<(f64, f64, f64)> {
     // The address where NSD is asked is the server's own in both cases, so that only the answerer differs.
     let pid_file = directory.path().join("nsd.pid");
     let address = [IpAddr::V6(SERVER_ADDRESS)];
-    let _nsd = Nsd::start(&wire.server, directory.path(), &pid_file, &address, Some(SERVER_CORE))?;
+    let _nsd = Nsd::start(&wire.server, "nsd", directory.path(), &pid_file, &address, Some(SERVER_CORE))?;
     wire.load(&Neighbor::solicitation(PEER_MAC, PEER_ADDRESS, target).frame())?;
     match answerer {
         Answerer::FastPath => {

@@ -5,6 +5,7 @@ mod chart;
 mod control;
 mod cost;
 mod document;
+pub mod failover;
 mod fast_path;
 mod flood;
 mod solicitations;
@@ -22,6 +23,22 @@ use cost::{Kind, Size};
 use flood::UnderFlood;
 use solicitations::Responder;
 use stats::{Summary, round};
+
+/// Which measurements: without a name those of one server.
+#[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    which: Option<Which>,
+    #[command(flatten)]
+    one_server: Options,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Which {
+    /// How fast another server answers, beside keepalived; what is lost meanwhile. See docs/failover.md.
+    Failover(failover::Options),
+}
 
 /// What to run.
 #[derive(Clone, Debug, clap::Args)]
@@ -109,11 +126,19 @@ pub struct Machine {
     pub date: String,
 }
 
-/// Runs everything and writes what was asked for.
+/// Runs what was asked for.
 ///
 /// # Errors
 /// Something to be measured cannot be had.
-pub fn run(options: &Options) -> Result<()> {
+pub fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.which {
+        None => one_server(&arguments.one_server),
+        Some(Which::Failover(options)) => failover::run(options),
+    }
+}
+
+/// Runs everything of one server and writes what was asked for.
+fn one_server(options: &Options) -> Result<()> {
     let say = |line: &str| println!("  {line}");
     if let Some(part) = options.only {
         return run_only(part, options, say);

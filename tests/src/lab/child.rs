@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::wait::wait_for;
@@ -51,6 +51,15 @@ impl Child {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(self.pid() as i32), signal)
             .with_context(|| format!("send {signal} to {}", self.name))
+    }
+
+    /// Sends a signal to its process group: to it and to those of its children that made no group of their own.
+    ///
+    /// # Errors
+    /// All of them have ended.
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        killpg(Pid::from_raw(self.pid() as i32), signal)
+            .with_context(|| format!("send {signal} to the processes of {}", self.name))
     }
 
     /// Kills it with SIGKILL and waits for its end.

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::dns::{Query, Response, kind};
 use super::namespace::Namespace;
@@ -17,6 +18,12 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// Longest sleep between two looks at the wish to stop.
 const NAP: Duration = Duration::from_millis(20);
+
+/// A query that has no answer after this time gets none.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
+/// Room for answers that come while the client's thread does not run.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// One query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +91,9 @@ impl Record {
 
     /// The first answer after `from` that did not come from `server`: when, and whose.
     pub fn first_answer_of_another(&self, server: &str, from: Instant) -> Option<(Instant, &str)> {
-        self.queries
+        // Queries stand in the order they were sent.
+        let first = self.queries.partition_point(|query| query.sent + UNDER_WAY < from);
+        self.queries[first..]
             .iter()
             .filter_map(|query| query.answered.as_ref())
             .filter(|(at, name)| *at >= from && name != server)
@@ -129,6 +138,7 @@ impl Client {
         });
         let socket = socket.with_context(|| format!("connect a UDP socket to {service}"))?;
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+        setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).context("enlarge the client's buffer")?;
         let listening = socket.try_clone()?;
         let shared = Arc::new(Shared::default());
         let threads = vec![
@@ -153,6 +163,17 @@ impl Client {
     pub fn counts(&self) -> (usize, usize) {
         let record = lock(&self.shared.record);
         (record.sent(), record.answered())
+    }
+
+    /// The server that gave the last answer so far.
+    pub fn last_server(&self) -> Option<String> {
+        lock(&self.shared.record).last_server().map(str::to_owned)
+    }
+
+    /// As [`Record::first_answer_of_another`], so far.
+    pub fn first_answer_of_another(&self, server: &str, from: Instant) -> Option<(Instant, String)> {
+        let record = lock(&self.shared.record);
+        record.first_answer_of_another(server, from).map(|(at, name)| (at, name.to_owned()))
     }
 
     /// Stops asking, waits for answers under way, and tells all.

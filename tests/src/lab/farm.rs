@@ -1,9 +1,11 @@
 //! A farm on one link: switch, router, servers and a client behind the router.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::frame::Mac;
 use super::namespace::{Namespace, veth};
@@ -221,6 +223,41 @@ impl Farm {
         let port = &self.servers[server].port;
         self.switch.ip(&["link", "set", port, if up { "up" } else { "down" }]).map(drop)
     }
+
+    /// Cuts the link of a server as [`Farm::set_port`] does, and tells when: without a process to start first.
+    ///
+    /// # Errors
+    /// There is no such port.
+    pub fn cut(&self, server: usize) -> Result<Instant> {
+        let port = &self.servers[server].port;
+        self.switch.run(|| take_down(port)).with_context(|| format!("take {port} down"))
+    }
+}
+
+/// Takes an interface of the calling thread's namespace down (netdevice(7)); tells when it began to.
+fn take_down(interface: &str) -> Result<Instant> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: an all-zero `ifreq` is a valid one: it is made of integers and of addresses made of integers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if interface.len() >= request.ifr_name.len() {
+        bail!("{interface} is too long for the name of an interface");
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: the socket is open, and the request is an `ifreq`, as SIOCGIFFLAGS takes and fills it.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("read its flags");
+    }
+    // SAFETY: SIOCGIFFLAGS has set this member of the union.
+    unsafe { request.ifr_ifru.ifru_flags &= !(libc::IFF_UP as libc::c_short) };
+    let at = Instant::now();
+    // SAFETY: as above; SIOCSIFFLAGS reads it.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("set its flags");
+    }
+    Ok(at)
 }
 
 fn build_switch(snooping: Snooping) -> Result<Namespace> {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
 
 use super::child::Child;
 use super::namespace::Namespace;
@@ -22,12 +23,13 @@ pub struct Nsd {
 
 impl Nsd {
     /// Starts it in `namespace` on port 53 of `addresses`, with all its files in `directory` and its process id in `pid_file`, and
-    /// waits until it runs. `core`: the core it is to stay on.
+    /// waits until it runs. `identity` is what it tells who asks for a TXT record. `core`: the core it is to stay on.
     ///
     /// # Errors
     /// NSD is not installed, or does not start; with what it logged.
     pub fn start(
         namespace: &Namespace,
+        identity: &str,
         directory: &Path,
         pid_file: &Path,
         addresses: &[IpAddr],
@@ -52,7 +54,7 @@ impl Nsd {
         fs::write(&file, config).with_context(|| format!("write {}", file.display()))?;
         let apex = "$TTL 60\n@ SOA ns.example. hostmaster.example. 1 3600 900 604800 60\n@ NS ns.example.\n";
         // The lab's client asks names below `whoami`.
-        let whoami = "ns AAAA 2001:db8::1\n*.whoami TXT \"nsd\"\n";
+        let whoami = format!("ns AAAA 2001:db8::1\n*.whoami TXT \"{identity}\"\n");
         for (zone, text) in [("example.zone", format!("{apex}{whoami}")), ("health.zone", apex.to_owned())] {
             fs::write(directory.join(zone), text).with_context(|| format!("write NSD's {zone}"))?;
         }
@@ -75,6 +77,23 @@ impl Nsd {
         Ok(Self { child, pid_file: pid_file.to_owned() })
     }
 
+    /// Sends a signal to all its processes at once.
+    ///
+    /// # Errors
+    /// They have ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.child.signal_group(signal)
+    }
+
+    /// Kills all its processes with SIGKILL at once, and waits for the end of the main one.
+    ///
+    /// # Errors
+    /// They have ended already.
+    pub fn kill_all(&mut self) -> Result<()> {
+        self.child.signal_group(Signal::SIGKILL)?;
+        self.child.kill()
+    }
+
     /// Kills its main process with SIGKILL.
     ///
     /// # Errors
@@ -86,6 +105,8 @@ impl Nsd {
 
 impl Drop for Nsd {
     fn drop(&mut self) {
+        // Its children outlive a killed parent by a moment, and hold the port. An error means that all are gone.
+        let _ = self.child.signal_group(Signal::SIGKILL);
         // Killed, it leaves the file behind.
         let _ = fs::remove_file(&self.pid_file);
     }

@@ -95,7 +95,11 @@ pub fn answers(namespace: &Namespace, address: SocketAddr) -> bool {
     namespace.run(|| ask(address).is_ok())
 }
 
-fn ask(address: SocketAddr) -> Result<Response> {
+/// Asks a DNS server for the SOA record of [`HEALTH_NAME`].
+///
+/// # Errors
+/// It does not answer within 200 ms.
+pub fn ask(address: SocketAddr) -> Result<Response> {
     let socket = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))?;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;
     socket.connect(address)?;

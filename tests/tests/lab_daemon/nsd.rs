@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anycast_tests::lab::farm::SERVICE;
 use anycast_tests::lab::responder::pid_file;
-use anycast_tests::lab::{Client, Daemon, DaemonOptions, Farm, FarmOptions, Nsd};
+use anycast_tests::lab::{Client, Daemon, DaemonOptions, Farm, FarmOptions, Nsd, Server};
 use anycast_user::telemetry::status::State;
 
 use crate::{DNS, PATIENCE, need_lab};
@@ -19,7 +19,8 @@ fn nsd_is_watched_served_and_replaced_when_it_dies() {
         .servers
         .iter()
         .map(|server| {
-            Nsd::start(&server.namespace, &server.directory, &pid_file(server), &addresses, None).unwrap()
+            let Server { namespace, name, directory, .. } = server;
+            Nsd::start(namespace, name, directory, &pid_file(server), &addresses, None).unwrap()
         })
         .collect();
     let options = DaemonOptions::default();
