@@ -55,6 +55,9 @@ use service::{CheckRun, ServiceRun};
 /// How often counters and holds are read.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How often the drops of the services' sockets are read.
+const SOCKETS_POLL: Duration = Duration::from_secs(1);
+
 /// How long clients have to take their last answers.
 const GOODBYE: Duration = Duration::from_millis(200);
 
@@ -153,6 +156,9 @@ pub(crate) struct Controller {
     /// Set by the core's last action.
     done: Option<bool>,
     actions: Vec<Action>,
+    /// What the services' sockets have dropped; `None` once the kernel has refused to tell.
+    sockets: Option<monitor::sockets::Sockets>,
+    sockets_read: Time,
     watchdog: Option<Duration>,
     watchdog_sent: Time,
 }

@@ -225,6 +225,7 @@ impl Controller {
         for number in 0..self.services.len() {
             self.read_service(number, now);
         }
+        self.read_sockets(now);
         for position in 0..self.links.len() {
             if self.links[position].interface.is_some() && self.links[position].datapath.is_none() {
                 self.try_again(position);
@@ -250,6 +251,33 @@ impl Controller {
                 self.services[service.index()].index = index;
             }
         }
+    }
+
+    /// What the sockets of services with a `[service.load]` have dropped: only there does it count.
+    fn read_sockets(&mut self, now: anycast_core::Time) {
+        if now.since(self.sockets_read) < super::SOCKETS_POLL {
+            return;
+        }
+        self.sockets_read = now;
+        let Some(mut sockets) = self.sockets.take() else { return };
+        sockets.forget();
+        for number in 0..self.services.len() {
+            let service = &self.config.services[number];
+            if service.load.is_none() {
+                continue;
+            }
+            match sockets.drops(service.address, &service.ports) {
+                Ok(total) => {
+                    self.services[number].socket_drops = total;
+                    self.handle(Event::Drops { service: service_id(number), total });
+                }
+                Err(error) => {
+                    warn!(%error, "drops of the services' sockets do not count as load");
+                    return;
+                }
+            }
+        }
+        self.sockets = Some(sockets);
     }
 
     pub(super) fn read_service(&mut self, number: usize, now: anycast_core::Time) {

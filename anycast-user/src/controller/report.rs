@@ -94,6 +94,7 @@ impl Controller {
             quiet: core.quiet,
             query_rate: run.rate.per_second(),
             queries_total: run.counters.queries + run.counters.tcp_syns,
+            socket_drops_total: run.socket_drops,
             solicitations_answered_total: run.counters.answered,
             advertisements_sent_total: run.advertisements_sent,
             advertisements_failed_total: run.advertisements_failed,

@@ -24,6 +24,8 @@ pub(super) struct ServiceRun {
     pub(super) reason: String,
     pub(super) counters: Counters,
     pub(super) rate: Rate,
+    /// What its sockets have dropped since they were opened.
+    pub(super) socket_drops: u64,
     pub(super) advertisements_sent: u64,
     pub(super) advertisements_failed: u64,
     /// When the address was found missing; it is put back a second later.
@@ -39,6 +41,7 @@ impl ServiceRun {
             reason: "starting".to_owned(),
             counters: Counters::default(),
             rate: Rate::default(),
+            socket_drops: 0,
             advertisements_sent: 0,
             advertisements_failed: 0,
             address_missing_since: None,

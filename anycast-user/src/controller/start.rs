@@ -27,7 +27,7 @@ use super::link::Link;
 use super::perform::Alarms;
 use super::persist::Persister;
 use super::service::{self, CheckRun, Running, ServiceRun};
-use super::{Controller, Error};
+use super::{Controller, Error, will_retry};
 
 /// Brings everything up.
 pub(super) async fn start(
@@ -91,6 +91,11 @@ pub(super) async fn start(
         done: None,
         actions: Vec::new(),
         watchdog: telemetry::notify::watchdog_interval(),
+        sockets: will_retry(
+            monitor::sockets::Sockets::open(),
+            "drops of the services' sockets do not count as load",
+        ),
+        sockets_read: now,
         watchdog_sent: now,
         config,
     };

@@ -15,6 +15,8 @@
 //!        (hints) ─► dumps                    (the whole picture each time it changes)
 //! ```
 //!
+//! `sockets` is asked instead: how much the service's sockets have dropped.
+//!
 //! Each `spawn` must be called in a Tokio runtime whose thread is in the network namespace to be watched, and returns a
 //! guard: dropping it ends the task, its sockets and its child processes. Tasks also end when the receiver is gone.
 //! The channels are bounded and the caller's; a full channel delays the next report, it never loses one.
@@ -24,6 +26,7 @@
 pub mod check;
 pub mod link;
 pub mod process;
+pub mod sockets;
 
 mod task;
 

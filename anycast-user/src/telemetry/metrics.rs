@@ -247,6 +247,8 @@ fn ownership(scrape: &mut Scrape, status: &Status) {
     let sent = scrape.counter("anycast_advertisements_sent", "Unsolicited advertisements sent");
     let failed =
         scrape.counter("anycast_advertisements_failed", "Unsolicited advertisements that could not be sent");
+    let socket_drops =
+        scrape.gauge("anycast_socket_drops", "What the service's sockets dropped since they were opened");
     let peers = scrape.gauge("anycast_peers", "Other servers heard, by the state they say they are in");
     for service in &status.services {
         let plain = labels(service, &[]);
@@ -270,6 +272,9 @@ fn ownership(scrape: &mut Scrape, status: &Status) {
         transitions.get_or_create(&plain).inc_by(service.transitions_total);
         sent.get_or_create(&plain).inc_by(service.advertisements_sent_total);
         failed.get_or_create(&plain).inc_by(service.advertisements_failed_total);
+        if service.load.is_some() {
+            socket_drops.get_or_create(&plain).set(float(service.socket_drops_total));
+        }
     }
 }
 
@@ -382,6 +387,7 @@ mod tests {
             format!("anycast_gate_open{{{dns}}} 1.0"),
             format!("anycast_lease_age_seconds{{{dns}}} 0.06"),
             format!("anycast_load_ratio{{{dns}}} 0.25"),
+            format!("anycast_socket_drops{{{dns}}} 17.0"),
             format!("anycast_queries_total{{{dns}}} 98765432"),
             format!("anycast_solicitations_answered_total{{{dns}}} 1234567"),
             format!("anycast_solicitations_total{{{dns},kind=\"unicast\"}} 567"),

@@ -89,6 +89,9 @@ pub struct Service {
     pub query_rate: f64,
     /// Queries that arrived, since the program was attached.
     pub queries_total: u64,
+    /// Datagrams and connections that the service's sockets dropped, since those were opened; 0 without a `[service.load]`.
+    #[serde(default)]
+    pub socket_drops_total: u64,
     /// Solicitations answered, since the program was attached.
     pub solicitations_answered_total: u64,
     /// Unsolicited advertisements sent by this daemon.
@@ -338,6 +341,7 @@ impl Service {
             load: None,
             query_rate: 0.0,
             queries_total: 0,
+            socket_drops_total: 0,
             solicitations_answered_total: 0,
             advertisements_sent_total: 0,
             advertisements_failed_total: 0,
@@ -381,6 +385,7 @@ pub(crate) mod tests {
             load: Some(250),
             query_rate: 1234.4,
             queries_total: 98_765_432,
+            socket_drops_total: 17,
             solicitations_answered_total: 1_234_567,
             advertisements_sent_total: 3,
             moves_180s: 2,
