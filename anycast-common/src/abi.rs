@@ -5,7 +5,7 @@
 //! asserted at compile time. A change of any layout or meaning is a new [`ABI_VERSION`].
 
 /// Version of everything in this file; stored in [`Meta::abi_version`] and checked by whoever adopts pinned maps.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Service addresses one interface can carry.
 pub const SERVICES_MAX: usize = 64;
@@ -93,8 +93,8 @@ pub struct Service {
     /// The MAC address the NA announces and comes from. The same as [`Services::mac`]; it stands here too so that it changes in
     /// one step with `checksum_base`, which covers it.
     pub mac: [u8; 6],
-    /// Zero.
-    pub pad: [u8; 2],
+    /// [`SERVICE_DELAYED`], or zero. Only the program with extras looks at it.
+    pub flags: u16,
     /// Unfolded one's-complement sum (native byte order of 16-bit words in memory) of what never changes in this service's
     /// NA: pseudo-header without destination, type, code, flags without S, target, option. The program adds S and the
     /// destination, folds and complements.
@@ -111,10 +111,13 @@ impl Service {
         na_flags: 0,
         ports: [0; PORTS_MAX],
         mac: [0; 6],
-        pad: [0; 2],
+        flags: 0,
         checksum_base: 0,
     };
 }
+
+/// [`Service::flags`]: multicast solicitations are the controller's to answer, after a random delay (RFC 4861 7.2.7).
+pub const SERVICE_DELAYED: u16 = 1;
 
 /// The VLAN part of a service's key: VLAN identifiers of up to two tags, outermost first, as `outer << 12 | inner`. A
 /// priority tag (identifier 0, IEEE 802.1Q 9.6) adds nothing, outermost or behind another: `vlan_key(&[0]) == vlan_key(&[])`
@@ -156,6 +159,30 @@ pub struct Gate {
     /// Zero.
     pub pad: u32,
 }
+
+/// Key of `ROUTERS`: the gate of one router, which goes before the service's. Only the program with extras looks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RouterKey {
+    /// The service's index.
+    pub index: u32,
+    /// The MAC address that the router's solicitations come from.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub pad: [u8; 2],
+}
+
+/// One value of `ROUTERS`: may the fast path answer this router for this service?
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouterGate {
+    /// The lease, as [`Gate::open_until_ns`]; 0 = another server owns this router's entry. The operator's hold over the service's
+    /// gate holds here too.
+    pub open_until_ns: u64,
+}
+
+/// Entries of `ROUTERS`.
+pub const ROUTERS_ENTRIES: usize = 1024;
 
 /// One value of `COUNTERS`, per CPU and service. Packets, unless the name says otherwise. ARP requests count as
 /// solicitations, ARP probes as duplicate address detection. `queries` and `bytes` stand side by side: most packets touch both.
@@ -234,10 +261,12 @@ pub enum Drop {
     SolicitedRingFull = 17,
     /// An event for the controller was lost: `PEERS` ring full or over its budget.
     PeersRingFull = 18,
+    /// A solicitation that the controller answers, after a random delay.
+    Delayed = 19,
 }
 
 /// Entries of `DROPS`.
-pub const DROPS: usize = 19;
+pub const DROPS: usize = 20;
 
 impl Drop {
     /// All reasons, in the order of their numbers.
@@ -261,6 +290,7 @@ impl Drop {
         Self::NoRoom,
         Self::SolicitedRingFull,
         Self::PeersRingFull,
+        Self::Delayed,
     ];
 
     /// The name in metrics, in `anycast stats` and in logs.
@@ -285,6 +315,7 @@ impl Drop {
             Self::NoRoom => "no_room",
             Self::SolicitedRingFull => "solicited_ring_full",
             Self::PeersRingFull => "peers_ring_full",
+            Self::Delayed => "delayed",
         }
     }
 }
@@ -297,6 +328,11 @@ pub const EVENT_SOLICITED_UNICAST: u32 = 2;
 pub const EVENT_SOLICITED_DAD: u32 = 3;
 /// [`Event::kind`]: a valid advertisement for the service address came from another MAC.
 pub const EVENT_PEER_ADVERTISEMENT: u32 = 4;
+
+/// [`Event::kind`]: a solicitation was answered; only from the program with extras, which learns routers by it.
+pub const EVENT_SOLICITED_ANSWERED: u32 = 5;
+/// [`Event::kind`]: a multicast solicitation is left to the controller.
+pub const EVENT_SOLICITED_DELAYED: u32 = 6;
 
 /// One record of the rings `SOLICITED` and `PEERS`.
 #[repr(C)]
@@ -323,14 +359,16 @@ pub struct Event {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Last event of each solicitation kind, `CLOCK_MONOTONIC` nanoseconds: multicast, unicast, DAD.
-    pub solicited_ns: [u64; 3],
+    /// Last event of each solicitation kind, `CLOCK_MONOTONIC` nanoseconds: multicast, unicast, DAD, answered.
+    pub solicited_ns: [u64; 4],
+    /// Start of the current window of solicitations left to the controller.
+    pub delayed_window_ns: u64,
     /// Start of the current window of peer advertisements.
     pub peers_window_ns: u64,
     /// Events sent in that window.
     pub peers_sent: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Solicitations left to the controller in theirs.
+    pub delayed_sent: u32,
 }
 
 /// Shortest distance of two events of a kind, service and CPU, nanoseconds.
@@ -338,6 +376,9 @@ pub const EVENT_INTERVAL_NS: u64 = 10_000_000;
 
 /// Peer advertisements of a service reported per [`EVENT_INTERVAL_NS`] and CPU.
 pub const PEERS_BUDGET: u32 = 16;
+
+/// Solicitations of a service left to the controller per [`EVENT_INTERVAL_NS`] and CPU.
+pub const DELAYED_BUDGET: u32 = 16;
 
 /// Bytes of each ring; a power of two and a multiple of the page size.
 pub const RING_BYTES: u32 = 64 * 1024;
@@ -349,11 +390,13 @@ const _: () = assert!(size_of::<Service>() == 64);
 const _: () = assert!(size_of::<Gate>() == 16);
 const _: () = assert!(size_of::<Counters>() == 14 * 8);
 const _: () = assert!(size_of::<Event>() == 44);
-const _: () = assert!(size_of::<Limits>() == 40);
+const _: () = assert!(size_of::<Limits>() == 56);
+const _: () = assert!(size_of::<RouterKey>() == 12);
+const _: () = assert!(size_of::<RouterGate>() == 8);
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Counters, Event, Gate, Limits, Meta, Service};
+    use super::{Counters, Event, Gate, Limits, Meta, RouterGate, RouterKey, Service};
 
     // SAFETY: each type is `repr(C)`, `Copy`, `'static`, consists of integers and arrays of integers, has no implicit padding
     // (sizes asserted above) and is valid for every bit pattern.
@@ -368,6 +411,10 @@ mod pod {
     unsafe impl aya::Pod for Event {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Limits {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RouterKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RouterGate {}
 }
 
 #[cfg(test)]

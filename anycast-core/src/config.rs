@@ -10,6 +10,12 @@ use crate::Time;
 /// Smallest slice: advertisements are sent no faster than RetransTimer, 1 s (RFC 4861 7.2.6, 10).
 pub const SLICE_MIN: Duration = Duration::from_secs(1);
 
+/// Longest random delay of an answer: MAX_ANYCAST_DELAY_TIME (RFC 4861 10).
+pub const ANSWER_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// Priority of a server that was given none.
+pub const PRIORITY_DEFAULT: u8 = 100;
+
 /// Longest name of a farm on the wire, bytes.
 pub const FARM_NAME_MAX: usize = 63;
 
@@ -93,6 +99,14 @@ pub struct ServiceConfig {
     pub link: LinkId,
     /// How ownership moves.
     pub mode: Mode,
+    /// `failover`: among servers that could own, the highest goes first. [`PRIORITY_DEFAULT`] unless the operator says otherwise.
+    pub priority: u8,
+    /// `failover`: take over from an owner of lower priority after having been ready for this long; `None` = never.
+    pub preempt_delay: Option<Duration>,
+    /// `solicited`: multicast solicitations are answered after a random time up to this one; `None` = at once, by the fast path.
+    pub answer_delay: Option<Duration>,
+    /// Different servers own different routers' entries at the same time; only where there is an owner.
+    pub per_router: bool,
     /// The checks; all must be up. `Event::Check` names them by position.
     pub checks: Vec<CheckConfig>,
     /// Is the service process watched? Then `Event::Process` must say that it lives before the service can be able.
@@ -171,6 +185,12 @@ pub enum ConfigError {
     Damping { address: IpAddr, check: usize },
     #[error("standby of {address}: queries must be at least 1 and the window at least 100 ms")]
     Standby { address: IpAddr },
+    #[error("preempt_delay of {address}: only in mode failover an owner stays until it is taken over from")]
+    Preempt { address: IpAddr },
+    #[error("answer_delay of {address}: only in mode solicited, for IPv6, and at most {ANSWER_DELAY_MAX:?}")]
+    AnswerDelay { address: IpAddr },
+    #[error("per_router of {address}: in mode solicited no server owns anything")]
+    PerRouter { address: IpAddr },
     #[error("load of {address}: capacity and congested_above must be at least 1")]
     Load { address: IpAddr },
 }
@@ -217,6 +237,17 @@ impl ServiceConfig {
             && slice < SLICE_MIN
         {
             return Err(ConfigError::Slice { address, slice });
+        }
+        if self.preempt_delay.is_some() && self.mode != Mode::Failover {
+            return Err(ConfigError::Preempt { address });
+        }
+        if let Some(delay) = self.answer_delay
+            && (self.mode != Mode::Solicited || address.is_ipv4() || delay > ANSWER_DELAY_MAX)
+        {
+            return Err(ConfigError::AnswerDelay { address });
+        }
+        if self.per_router && self.mode == Mode::Solicited {
+            return Err(ConfigError::PerRouter { address });
         }
         if let Some(check) = self.checks.iter().position(|check| check.rise == 0 || check.fall == 0) {
             return Err(ConfigError::Damping { address, check });

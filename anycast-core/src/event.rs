@@ -1,10 +1,11 @@
 //! What goes into a [`Machine`](crate::Machine) and what comes out: both are closed sets of data.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::health::Impediment;
+use crate::router::{Router, Sighting};
 use crate::{LinkId, ServerId, ServiceId, Time, heartbeat};
 
 /// Something happened. Any event is legal in any state.
@@ -73,6 +74,24 @@ pub enum Event {
         service: ServiceId,
         /// Which kind.
         kind: Solicitation,
+    },
+    /// The fast path left a multicast solicitation to the controller, to be answered after a random delay.
+    Delayed {
+        /// The service.
+        service: ServiceId,
+        /// Who solicits.
+        address: Ipv6Addr,
+        /// From which MAC address.
+        mac: [u8; 6],
+    },
+    /// A router was seen on the service's link.
+    Router {
+        /// The service.
+        service: ServiceId,
+        /// The router.
+        router: Router,
+        /// How it was seen.
+        by: Sighting,
     },
     /// The fast path saw a valid advertisement from another MAC (`PEERS` ring).
     PeerAdvertisement {
@@ -229,6 +248,33 @@ pub enum Action {
         /// Why, for the log.
         cause: Cause,
     },
+    /// Store the leases of single routers in the map of their gates, which go before the service's gate: open until then, or
+    /// `None` = shut. All of the service's: a router that is not among them is under the service's gate. Repeated as
+    /// [`Action::Gate`].
+    RouterGates {
+        /// The service.
+        service: ServiceId,
+        /// Each named router.
+        gates: Vec<(Router, Option<Time>)>,
+    },
+    /// Send one unsolicited NA (or gratuitous ARP) with the Override flag to one router.
+    AdvertiseTo {
+        /// The service.
+        service: ServiceId,
+        /// The router.
+        router: Router,
+        /// Why, for the log.
+        cause: Cause,
+    },
+    /// Answer one solicitation: an NA to the solicitor with S=1, and with O=0 unless configured otherwise.
+    Answer {
+        /// The service.
+        service: ServiceId,
+        /// Who solicited.
+        address: Ipv6Addr,
+        /// From which MAC address.
+        mac: [u8; 6],
+    },
     /// Send the datagram to the farm's group on the link.
     Heartbeat {
         /// The link.
@@ -328,6 +374,8 @@ pub enum Reason {
     ForeignOwner([u8; 6]),
     /// The slice is over.
     SliceOver,
+    /// The owner's priority is lower than this server's, which has been ready for the configured time.
+    Preempted(ServerId),
     /// Fewer queries than the standby rule asks for.
     FewQueries,
     /// Queries arrive.
@@ -365,6 +413,7 @@ impl fmt::Display for Reason {
             Self::OtherOwner(id) => write!(f, "{id} owns"),
             Self::ForeignOwner(mac) => write!(f, "foreign server {} owns", Mac(*mac)),
             Self::SliceOver => f.write_str("slice over"),
+            Self::Preempted(id) => write!(f, "owner {id} has a lower priority"),
             Self::FewQueries => f.write_str("too few queries"),
             Self::Queries => f.write_str("queries arrive"),
             Self::Solicitation => f.write_str("solicitation"),

@@ -38,6 +38,11 @@
 //! | 3.1 | Successors | server ids, 8 octets each, first to last |
 //! | 3.2 | Slice left | 4 octets, milliseconds |
 //! | 3.3 | Load | 2 load in permille, 4 capacity and 4 rate in queries per second (capacity 0: unknown) |
+//! | 3.4 | Priority | 1 octet; left out if it is 100 |
+//! | 3.5 | Routers | for each router 6 MAC address, 2 flags, 8 interface identifier of its link-local address, 8 owner (0: none) |
+//!
+//! Flag 0x0001 of a router: the sender has seen it itself. An owner of the address names the owner of each router's entry, any other
+//! server only those it owns itself. The element is there, if need be empty, exactly if the sender can own single routers' entries.
 //!
 //! A datagram that is longer than [`DATAGRAM_MAX`] is never sent: a server with more services sends several, each with a
 //! sequence number of its own.
@@ -45,8 +50,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::config::{FARM_NAME_MAX, ServerId};
+use crate::config::{FARM_NAME_MAX, PRIORITY_DEFAULT, ServerId};
 use crate::event::State;
+use crate::router::{ROUTERS_MAX, Router};
 
 /// Longest UDP payload sent: fits IPv6's minimum MTU of 1280 (RFC 8200 5) behind 40 + 8 octets of headers.
 pub const DATAGRAM_MAX: usize = 1200;
@@ -89,6 +95,13 @@ mod field {
     pub const CAPACITY: Range<usize> = 2..6;
     pub const RATE: Range<usize> = 6..10;
     pub const LOAD_LEN: usize = 10;
+
+    /// Within one router of a Routers element.
+    pub const ROUTER_MAC: Range<usize> = 0..6;
+    pub const ROUTER_FLAGS: Range<usize> = 6..8;
+    pub const ROUTER_ADDRESS: Range<usize> = 8..16;
+    pub const ROUTER_OWNER: Range<usize> = 16..24;
+    pub const ROUTER_LEN: usize = 24;
 }
 
 /// Element types.
@@ -102,6 +115,8 @@ mod element {
     pub const SUCCESSORS: u16 = 1;
     pub const SLICE_LEFT: u16 = 2;
     pub const LOAD: u16 = 3;
+    pub const PRIORITY: u16 = 4;
+    pub const ROUTERS: u16 = 5;
 }
 
 /// Flag of a [`Message`]: the sender stops.
@@ -110,6 +125,9 @@ const FLAG_LEAVING: u8 = 0x01;
 const FLAG_SUSPECT: u8 = 0x01;
 /// Flag of a [`Report`]: at the back of the queue, because it is coming up or pays a flap penalty.
 const FLAG_LAST: u8 = 0x02;
+
+/// Flag of a [`Claim`]: seen by the sender itself.
+const FLAG_FIRST_HAND: u16 = 0x0001;
 
 /// One heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +173,21 @@ pub struct Report {
     pub slice_left: Option<Duration>,
     /// The sender's load; an owner's rate is the farm's.
     pub load: Option<Load>,
+    /// The sender's priority.
+    pub priority: u8,
+    /// What the sender knows of single routers, at most [`ROUTERS_MAX`]; `None` = it knows no such ownership.
+    pub routers: Option<Vec<Claim>>,
+}
+
+/// What a heartbeat says about one router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The router.
+    pub router: Router,
+    /// Who owns its entry.
+    pub server: Option<ServerId>,
+    /// The sender has seen it itself.
+    pub first_hand: bool,
 }
 
 /// Load of a server.
@@ -194,6 +227,8 @@ pub enum DecodeError {
     FarmName,
     #[error("state {0} is unknown")]
     State(u8),
+    #[error("interface identifier {0:#018x} or its MAC address is no router's")]
+    Router(u64),
 }
 
 impl Message {
@@ -285,6 +320,11 @@ impl Report {
             + successors
             + self.slice_left.map_or(0, |_| field::VALUE + 4)
             + self.load.map_or(0, |_| field::VALUE + field::LOAD_LEN)
+            + if self.priority == PRIORITY_DEFAULT { 0 } else { field::VALUE + 1 }
+            + self
+                .routers
+                .as_ref()
+                .map_or(0, |claims| field::VALUE + field::ROUTER_LEN * claims.len().min(ROUTERS_MAX))
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
@@ -320,6 +360,14 @@ impl Report {
                 out.extend_from_slice(&load.rate.to_be_bytes());
             });
         }
+        if self.priority != PRIORITY_DEFAULT {
+            emit(out, element::PRIORITY, |out| out.push(self.priority));
+        }
+        if let Some(claims) = &self.routers {
+            emit(out, element::ROUTERS, |out| {
+                claims.iter().take(ROUTERS_MAX).for_each(|claim| claim.emit(out));
+            });
+        }
     }
 
     fn parse(value: &[u8]) -> Result<Self, DecodeError> {
@@ -340,6 +388,8 @@ impl Report {
             successors: Vec::new(),
             slice_left: None,
             load: None,
+            priority: PRIORITY_DEFAULT,
+            routers: None,
         };
         let mut elements = Elements { rest: value, offset: field::SERVICE_ELEMENTS };
         while let Some((kind, value)) = elements.next()? {
@@ -363,11 +413,46 @@ impl Report {
                         rate: u32::from_be_bytes(array(&load[field::RATE])),
                     });
                 }
+                element::PRIORITY => {
+                    let [priority] = value.try_into().map_err(|_| length(kind, value))?;
+                    report.priority = priority;
+                }
+                element::ROUTERS => {
+                    if value.len() % field::ROUTER_LEN != 0 || value.len() > field::ROUTER_LEN * ROUTERS_MAX {
+                        return Err(length(kind, value));
+                    }
+                    let claims = value.chunks_exact(field::ROUTER_LEN).map(Claim::parse);
+                    report.routers = Some(claims.collect::<Result<_, _>>()?);
+                }
                 unknown if unknown & element::MANDATORY != 0 => return Err(DecodeError::Mandatory(unknown)),
                 _ => {}
             }
         }
         Ok(report)
+    }
+}
+
+impl Claim {
+    fn emit(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + field::ROUTER_LEN, 0);
+        let claim = &mut out[start..];
+        let flags = if self.first_hand { FLAG_FIRST_HAND } else { 0 };
+        claim[field::ROUTER_MAC].copy_from_slice(&self.router.mac);
+        claim[field::ROUTER_FLAGS].copy_from_slice(&flags.to_be_bytes());
+        claim[field::ROUTER_ADDRESS].copy_from_slice(&self.router.interface_id().to_be_bytes());
+        claim[field::ROUTER_OWNER].copy_from_slice(&self.server.map_or(0, |server| server.0).to_be_bytes());
+    }
+
+    fn parse(claim: &[u8]) -> Result<Self, DecodeError> {
+        let interface_id = u64::from_be_bytes(array(&claim[field::ROUTER_ADDRESS]));
+        let owner = u64::from_be_bytes(array(&claim[field::ROUTER_OWNER]));
+        Ok(Self {
+            router: Router::new(Router::address_of(interface_id), array(&claim[field::ROUTER_MAC]))
+                .ok_or(DecodeError::Router(interface_id))?,
+            server: (owner != 0).then_some(ServerId(owner)),
+            first_hand: u16::from_be_bytes(array(&claim[field::ROUTER_FLAGS])) & FLAG_FIRST_HAND != 0,
+        })
     }
 }
 
@@ -377,7 +462,7 @@ fn emit(out: &mut Vec<u8>, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&kind.to_be_bytes());
     out.extend_from_slice(&[0; 2]);
     value(out);
-    // The longest value is a Service element of 38 + 68 + 8 + 14 octets.
+    // The longest value is a Service element of 38 + 68 + 8 + 14 + 5 + 388 octets.
     let length = u16::try_from(out.len() - start - field::VALUE).unwrap_or(u16::MAX);
     out[start..][field::LENGTH].copy_from_slice(&length.to_be_bytes());
 }
@@ -459,6 +544,8 @@ mod tests {
                 successors: vec![ServerId(3)],
                 slice_left: Some(Duration::from_millis(1000)),
                 load: Some(Load { permille: 500, capacity: 200_000, rate: 100_000 }),
+                priority: PRIORITY_DEFAULT,
+                routers: None,
             }],
         }
     }
@@ -535,6 +622,32 @@ mod tests {
     }
 
     #[test]
+    fn routers_have_fixed_octets_and_a_limit() {
+        let mut sent = message();
+        let router = Router { address: Router::address_of(0x0201), mac: [2, 0, 0, 0, 0, 9] };
+        let claim = Claim { router, server: Some(ServerId(7)), first_hand: true };
+        sent.services[0].routers = Some(vec![claim]);
+        let mut expected = BYTES.to_vec();
+        expected[52] += 4 + 24;
+        expected.extend_from_slice(&[0, 5, 0, 24, 2, 0, 0, 0, 0, 9, 0, 1]);
+        expected.extend_from_slice(&[0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 7]);
+        assert_eq!(sent.encode(), expected);
+        assert_eq!(Message::decode(&expected), Ok(sent.clone()));
+        // The largest report still fits into one datagram.
+        sent.services[0].routers = Some(vec![claim; ROUTERS_MAX + 1]);
+        sent.services[0].successors = vec![ServerId(1); SUCCESSORS_MAX];
+        sent.farm = "x".repeat(FARM_NAME_MAX);
+        assert!(sent.encode().len() < DATAGRAM_MAX / 2 + 100, "{}", sent.encode().len());
+        assert_eq!(
+            Message::decode(&sent.encode()).expect("decodes").services[0].routers.as_ref().map(Vec::len),
+            Some(ROUTERS_MAX)
+        );
+        let at = expected.len() - 24;
+        expected[at] = 1;
+        assert_eq!(Message::decode(&expected), Err(DecodeError::Router(0x0201)), "a group's MAC address");
+    }
+
+    #[test]
     fn ipv4_addresses_travel_mapped() {
         let mut sent = message();
         sent.services[0].address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53));
@@ -576,6 +689,18 @@ mod tests {
             successors: (0..random.below(9)).map(|_| ServerId(random.next())).collect(),
             slice_left: random.chance(0.5).then(|| Duration::from_millis(random.below(100_000))),
             load: random.chance(0.5).then(|| Load { permille: random.next() as u16, capacity: 5, rate: 7 }),
+            priority: if random.chance(0.5) { PRIORITY_DEFAULT } else { random.next() as u8 },
+            routers: random.chance(0.5).then(|| {
+                let claim = |random: &mut Random| Claim {
+                    router: Router {
+                        address: Router::address_of(random.next().max(1)),
+                        mac: [2, 0, 0, 0, 0, random.next() as u8],
+                    },
+                    server: random.chance(0.5).then(|| ServerId(random.next().max(1))),
+                    first_hand: random.chance(0.5),
+                };
+                (0..random.below(17)).map(|_| claim(random)).collect()
+            }),
         };
         Message {
             farm: "x".repeat(1 + random.below(63) as usize),

@@ -17,15 +17,17 @@ pub mod health;
 pub mod heartbeat;
 mod machine;
 pub mod random;
+pub mod router;
 pub mod sim;
 pub mod status;
 pub mod time;
 
 pub use config::{
-    CheckConfig, Config, ConfigError, FarmConfig, LinkId, LoadConfig, Mode, Restored, ServerId,
-    ServiceConfig, ServiceId, StandbyConfig,
+    ANSWER_DELAY_MAX, CheckConfig, Config, ConfigError, FarmConfig, LinkId, LoadConfig, Mode,
+    PRIORITY_DEFAULT, Restored, ServerId, ServiceConfig, ServiceId, StandbyConfig,
 };
 pub use event::{Action, Alarm, Cause, Command, CommandError, Event, Hold, Reason, Solicitation, State};
 pub use machine::Machine;
+pub use router::{ROUTERS_MAX, Router, Sighting};
 pub use status::Status;
 pub use time::Time;

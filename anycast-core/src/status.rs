@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::health::{CheckStatus, Impediment};
+use crate::router::{Router, Sighting};
 use crate::{Hold, LinkId, ServerId, ServiceId, State, Time};
 
 /// Everything about one server at one moment.
@@ -68,6 +69,8 @@ pub struct ServiceStatus {
     pub slice_left: Option<Duration>,
     /// Who takes over next, first to last, as the owner named them.
     pub successors: Vec<ServerId>,
+    /// Routers on the link, seen by this server or named by the owner.
+    pub routers: Vec<RouterStatus>,
     /// What the peers report about this service.
     pub peers: Vec<PeerStatus>,
     /// Changes of owner in the last 180 s (EVPN duplicate-MAC detection counts 5).
@@ -78,6 +81,8 @@ pub struct ServiceStatus {
     pub takeovers_total: u64,
     /// Advertisements sent.
     pub advertisements_total: u64,
+    /// Advertisements sent to single routers.
+    pub router_advertisements_total: u64,
     /// Advertisements held back by the token bucket; each was sent later, merged with another, or lapsed with ownership.
     pub advertisements_deferred_total: u64,
     /// Advertisements by servers that are no peers.
@@ -112,6 +117,21 @@ pub enum Owner {
     Peer(ServerId),
     /// A server that runs other software.
     Foreign([u8; 6]),
+}
+
+/// One router on the link of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterStatus {
+    /// The router.
+    pub router: Router,
+    /// How this server has seen it; `None` = it has not, others have.
+    pub by: Option<Sighting>,
+    /// When.
+    pub seen: Option<Time>,
+    /// Who owns its entry; `None` = whoever owns the address.
+    pub owner: Option<ServerId>,
+    /// This server does, and answers it.
+    pub mine: bool,
 }
 
 /// One peer's report about a service.

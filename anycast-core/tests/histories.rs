@@ -267,6 +267,8 @@ fn every_event_is_legal_in_every_state() {
             1 => Mode::Rotate { slice: Duration::from_secs(1) },
             _ => Mode::Solicited,
         };
+        config.services[0].per_router = mode != 2 && random.chance(0.5);
+        config.services[0].answer_delay = (mode == 2).then_some(Duration::from_millis(500));
         let mut machine = anycast_core::Machine::new(config, seed, Time::ZERO).expect("valid configuration");
         let mut now = Time::ZERO;
         for _ in 0..300 {
@@ -277,7 +279,7 @@ fn every_event_is_legal_in_every_state() {
             let service = ServiceId(random.below(2) as u16);
             let link = LinkId(random.below(2) as u16);
             let yes = random.chance(0.7);
-            let event = match random.below(12) {
+            let event = match random.below(14) {
                 0 => Event::Check {
                     service,
                     check: random.below(2) as usize,
@@ -304,6 +306,16 @@ fn every_event_is_legal_in_every_state() {
                 10 => Event::Hold {
                     service,
                     hold: if yes { anycast_core::Hold::Automatic } else { anycast_core::Hold::Shut },
+                },
+                11 => Event::Router {
+                    service,
+                    router: sim::router(random.below(20)),
+                    by: anycast_core::Sighting::Solicitation,
+                },
+                12 => Event::Delayed {
+                    service,
+                    address: sim::router(random.below(20)).address,
+                    mac: [2, 0, 0, 0, 2, 1],
                 },
                 _ if random.chance(0.01) => Event::Stop { keep: yes },
                 _ => Event::Tick,
@@ -364,6 +376,15 @@ fn peer_datagram(config: &Config, random: &mut Random) -> Vec<u8> {
             successors: vec![anycast_core::ServerId(1 + random.below(4))],
             slice_left: random.chance(0.5).then(|| random.up_to(Duration::from_secs(1))),
             load: None,
+            priority: anycast_core::PRIORITY_DEFAULT,
+            routers: random.chance(0.5).then(|| {
+                let claim = |random: &mut Random| anycast_core::heartbeat::Claim {
+                    router: sim::router(random.below(20)),
+                    server: random.chance(0.7).then(|| anycast_core::ServerId(1 + random.below(4))),
+                    first_hand: random.chance(0.5),
+                };
+                (0..random.below(6)).map(|_| claim(random)).collect()
+            }),
         }],
     }
     .encode()

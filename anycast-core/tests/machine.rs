@@ -84,6 +84,8 @@ impl Harness {
             successors: Vec::new(),
             slice_left: None,
             load: None,
+            priority: anycast_core::PRIORITY_DEFAULT,
+            routers: None,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
 /// about the service that it names as the sender. A request *from* a service address for another address passes: it may ask
 /// for one of the kernel's own, which must answer.
 #[inline(always)]
-pub fn judge(frame: Frame) -> Option<Verdict> {
+pub fn judge<const EXTRA: bool>(frame: Frame) -> Option<Verdict> {
     let packet = frame.view::<{ arp::LENGTH }>(frame.network)?;
     let services = services()?;
     let (to, from) = frame.addresses()?;
@@ -49,9 +49,12 @@ pub fn judge(frame: Frame) -> Option<Verdict> {
     } else {
         Kind::Multicast
     };
-    if let Err(refused) = admit(service.index, kind)? {
+    if let Err(refused) = admit::<EXTRA>(&frame, service.index, kind)? {
         report::solicited(service.index, kind, mapped(sender), from, frame.vlan);
         return Some(Verdict::Drop(refused));
+    }
+    if EXTRA && kind != Kind::Dad {
+        report::answered(service.index, mapped(sender), from, frame.vlan);
     }
     reply::answer_arp(frame, service)
 }

@@ -6,6 +6,10 @@
 //!                  -> transport (COUNTERS) ----------------------------------> XDP_PASS
 //! ```
 //!
+//! Two programs from one source: `anycast`, and `anycast_extra` with what few services ask for (gates of single routers,
+//! answers left to the controller). What is generic over `EXTRA` is compiled once for each, so that who does not ask for it
+//! does not pay for it: not for a look-up, nor for the question whether there is one to be made.
+//!
 //! Functions return `None` for "this frame is the kernel's", so that `?` on any bounds check or look-up passes the frame.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
@@ -40,14 +44,25 @@ mod program {
     #[xdp(frags)]
     #[inline(always)]
     pub fn anycast(ctx: XdpContext) -> u32 {
-        judge(&ctx).unwrap_or(Verdict::Pass).finish(&ctx)
+        judge::<false>(&ctx).unwrap_or(Verdict::Pass).finish(&ctx)
+    }
+
+    /// The entry with extras.
+    #[xdp(frags)]
+    #[inline(always)]
+    pub fn anycast_extra(ctx: XdpContext) -> u32 {
+        judge::<true>(&ctx).unwrap_or(Verdict::Pass).finish(&ctx)
     }
 
     /// Untagged frames have a copy of the program to themselves: there each offset is a constant, which saves them a tenth.
     #[inline(always)]
-    fn judge(ctx: &XdpContext) -> Option<Verdict> {
+    fn judge<const EXTRA: bool>(ctx: &XdpContext) -> Option<Verdict> {
         let frame = Frame::parse(ctx.ctx)?;
-        if frame.is_tagged() { network::judge(frame.untagged()?) } else { network::judge(frame) }
+        if frame.is_tagged() {
+            network::judge::<EXTRA>(frame.untagged()?)
+        } else {
+            network::judge::<EXTRA>(frame)
+        }
     }
 
     /// The kernel lets only programs under a GPL-compatible licence use some helpers.

@@ -1,11 +1,12 @@
 //! The maps, named and laid out as `anycast_common::abi` says. BTF-typed, so that `bpftool map dump` prints field names.
 
 use anycast_common::abi::{
-    Counters, DROPS as REASONS, Event, Gate, Limits, Meta, RING_BYTES, SERVICES_MAX, Services,
+    Counters, DROPS as REASONS, Event, Gate, Limits, Meta, RING_BYTES, ROUTERS_ENTRIES, RouterGate,
+    RouterKey, SERVICES_MAX, Services,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 
@@ -23,6 +24,10 @@ pub static SERVICES: Array<Services, 1, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static GATES: Array<Gate, SERVICES_MAX, MMAPABLE> = Array::new();
+
+/// The gates of single routers. A hash map, and a call for each solicitation: only `anycast_extra` looks.
+#[btf_map]
+pub static ROUTERS: HashMap<RouterKey, RouterGate, ROUTERS_ENTRIES> = HashMap::new();
 
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, SERVICES_MAX> = PerCpuArray::new();

@@ -4,7 +4,7 @@
 //! destination and option of duplicate address detection, destination.
 
 use anycast_common::{
-    abi::{Drop, Service},
+    abi::{Drop, SERVICE_DELAYED, Service},
     packet::{MAC_LENGTH, address, address_halves, checksum, ethernet, ipv6, ndp, ne32, octet, octets},
 };
 
@@ -13,7 +13,7 @@ use crate::{
     maps::COUNTERS,
     reply,
     report::{self, Kind},
-    service::{find, gate, services},
+    service::{find, gate, router_lease, services},
     verdict::Verdict,
 };
 
@@ -23,10 +23,10 @@ const UNITS_MAX: usize = (1500 - ipv6::LENGTH) / ndp::OPTION_UNIT;
 
 /// Judges an ICMPv6 packet of `length` octets.
 #[inline(always)]
-pub fn judge(frame: Frame, length: usize) -> Option<Verdict> {
+pub fn judge<const EXTRA: bool>(frame: Frame, length: usize) -> Option<Verdict> {
     let icmp = frame.view::<{ ndp::LENGTH }>(frame.network + ipv6::LENGTH)?;
     match octet(icmp, ndp::TYPE) {
-        ndp::SOLICITATION => judge_solicitation(frame, length),
+        ndp::SOLICITATION => judge_solicitation::<EXTRA>(frame, length),
         ndp::ADVERTISEMENT => judge_advertisement(&frame, length),
         _ => None,
     }
@@ -53,7 +53,7 @@ pub fn addressed_service(frame: &Frame, icmp: &[u8; ndp::LENGTH]) -> Option<(&'s
 }
 
 #[inline(always)]
-fn judge_solicitation(frame: Frame, length: usize) -> Option<Verdict> {
+fn judge_solicitation<const EXTRA: bool>(frame: Frame, length: usize) -> Option<Verdict> {
     let icmp = frame.view::<{ ndp::LENGTH }>(frame.network + ipv6::LENGTH)?;
     let header = frame.view::<{ ipv6::LENGTH }>(frame.network)?;
     let (service, unicast) = addressed_service(&frame, icmp)?;
@@ -80,18 +80,33 @@ fn judge_solicitation(frame: Frame, length: usize) -> Option<Verdict> {
     } else {
         return Some(Verdict::Drop(Drop::NsDestination));
     };
-    if let Err(refused) = admit(service.index, kind)? {
+    if let Err(refused) = admit::<EXTRA>(&frame, service.index, kind)? {
         let (_, from) = frame.addresses()?;
         report::solicited(service.index, kind, source, from, frame.vlan);
         return Some(Verdict::Drop(refused));
+    }
+    if EXTRA {
+        let (_, from) = frame.addresses()?;
+        if service.flags & SERVICE_DELAYED != 0 && kind == Kind::Multicast {
+            report::delayed(service.index, source, from, frame.vlan);
+            return Some(Verdict::Drop(Drop::Delayed));
+        }
+        if kind != Kind::Dad {
+            report::answered(service.index, source, from, frame.vlan);
+        }
     }
     reply::advertise(frame, service, source, kind == Kind::Dad)
 }
 
 /// Counts a valid solicitation and asks the gate.
 #[inline(always)]
-pub fn admit(index: u32, kind: Kind) -> Option<Result<(), Drop>> {
-    let gate = gate(index)?;
+pub fn admit<const EXTRA: bool>(frame: &Frame, index: u32, kind: Kind) -> Option<Result<(), Drop>> {
+    let gate = if EXTRA && kind != Kind::Dad {
+        let (_, from) = frame.addresses()?;
+        gate(index, || router_lease(index, from))?
+    } else {
+        gate(index, || None)?
+    };
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     let counters = unsafe { &mut *COUNTERS.get_ptr_mut(index)? };
     match kind {

@@ -15,11 +15,11 @@ use crate::{
 
 /// The verdict on a frame. The EtherTypes that are none of this program's business pass first.
 #[inline(always)]
-pub fn judge(frame: Frame) -> Option<Verdict> {
+pub fn judge<const EXTRA: bool>(frame: Frame) -> Option<Verdict> {
     match frame.ether_type {
-        ethernet::IPV6 => judge_ipv6(frame),
+        ethernet::IPV6 => judge_ipv6::<EXTRA>(frame),
         ethernet::IPV4 => judge_ipv4(frame),
-        ethernet::ARP => arp::judge(frame),
+        ethernet::ARP => arp::judge::<EXTRA>(frame),
         _ => None,
     }
 }
@@ -28,7 +28,7 @@ pub fn judge(frame: Frame) -> Option<Verdict> {
 /// one, the kernel does not answer it either (it does not have the address on the link), and walking the chain would be the
 /// longest path of the program, open to everybody.
 #[inline(always)]
-fn judge_ipv6(frame: Frame) -> Option<Verdict> {
+fn judge_ipv6<const EXTRA: bool>(frame: Frame) -> Option<Verdict> {
     let header = frame.view::<{ ipv6::LENGTH }>(frame.network)?;
     if octet(header, ipv6::VERSION) >> 4 != 6 {
         return None;
@@ -40,7 +40,7 @@ fn judge_ipv6(frame: Frame) -> Option<Verdict> {
     match octet(header, ipv6::NEXT_HEADER) {
         ipv6::TCP => count_tcp(&frame, transport, destination)?,
         ipv6::UDP => count_udp(&frame, transport, destination)?,
-        ipv6::ICMPV6 => return neighbour::judge(frame, length),
+        ipv6::ICMPV6 => return neighbour::judge::<EXTRA>(frame, length),
         ipv6::FRAGMENT => return judge_ipv6_fragment(&frame),
         _ => (),
     }

@@ -1,14 +1,14 @@
 //! Which service a frame is for, and whether the gate is open.
 
 use anycast_common::{
-    abi::{self, Drop, HOLD_OPEN, HOLD_SHUT, Service, Services},
-    packet::halves,
+    abi::{self, Drop, HOLD_OPEN, HOLD_SHUT, RouterKey, Service, Services},
+    packet::{MAC_LENGTH, halves},
 };
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 
 use crate::{
     frame::same_halves,
-    maps::{GATES, SERVICES},
+    maps::{GATES, ROUTERS, SERVICES},
 };
 
 /// What the program must know before it can look up a service, and the table.
@@ -45,9 +45,18 @@ pub fn may_have_port(services: &Services, port: u16) -> bool {
     services.port_filter >> (port % 64) & 1 != 0
 }
 
-/// Asks the gate of service `index`: `Err` says why it is not open. `None` if there is no such gate.
+/// The lease of the router with this MAC address, if it is named: then it goes before the service's.
 #[inline(always)]
-pub fn gate(index: u32) -> Option<Result<(), Drop>> {
+pub fn router_lease(index: u32, mac: [u8; MAC_LENGTH]) -> Option<u64> {
+    let gate = ROUTERS.get_ptr(RouterKey { index, mac, pad: [0; 2] })?;
+    // SAFETY: the pointer is to a map value, which user space replaces but never writes to.
+    Some(unsafe { (*gate).open_until_ns })
+}
+
+/// Asks the gate of service `index`: `Err` says why it is not open. `None` if there is no such gate. `router` finds the lease
+/// that goes before the gate's own.
+#[inline(always)]
+pub fn gate(index: u32, router: impl FnOnce() -> Option<u64>) -> Option<Result<(), Drop>> {
     let gate = GATES.get_ptr(index)?;
     // SAFETY: the pointer is to a map value; volatile because user space stores to it at any time.
     let (open_until, hold) = unsafe {
@@ -59,6 +68,7 @@ pub fn gate(index: u32) -> Option<Result<(), Drop>> {
     if hold == HOLD_OPEN {
         return Some(Ok(()));
     }
+    let open_until = router().unwrap_or(open_until);
     if open_until == 0 {
         return Some(Err(Drop::GateShut));
     }

@@ -416,7 +416,13 @@ mod tests {
         let (mut verdicts, mut reasons) = (HashSet::new(), HashSet::new());
         for _ in 0..40_000 {
             let trial = mutator.trial();
-            let world = World { mac: cases::MAC, services: &services, gates: &trial.gates, now_ns: 1 << 40 };
+            let world = World {
+                mac: cases::MAC,
+                services: &services,
+                gates: &trial.gates,
+                now_ns: 1 << 40,
+                extra: None,
+            };
             let outcome = world.handle(&trial.frame);
             verdicts.insert(outcome.verdict);
             if let [reason] = outcome.reasons[..] {
@@ -425,6 +431,6 @@ mod tests {
         }
         assert_eq!(verdicts.len(), 3);
         // The last three are the driver's and the rings' and cannot be reached by one frame.
-        assert_eq!(reasons.len(), anycast_common::abi::DROPS - 3, "{reasons:?}");
+        assert_eq!(reasons.len(), anycast_common::abi::DROPS - 4, "{reasons:?}");
     }
 }

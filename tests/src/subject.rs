@@ -11,7 +11,7 @@ use aya::programs::{ProgramInfo, loaded_programs};
 use aya::util::nr_cpus;
 
 use crate::frames::Mac;
-use crate::reference::{Outcome, Service, Verdict, World};
+use crate::reference::{Outcome, RouterGate, Service, Verdict, World};
 
 /// What the program did with one frame.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Subject {
     mac: Mac,
     services: Vec<Service>,
     gates: Vec<Gate>,
+    /// With extras: the gates of single routers.
+    extra: Option<Vec<RouterGate>>,
     indexes: Vec<u32>,
     limits: PerCpuArray<MapData, Limits>,
     unlimited: PerCpuValues<Limits>,
@@ -48,6 +50,25 @@ impl Subject {
     /// If it is not embedded (`cargo xtask build`), or the kernel refuses it.
     pub fn embedded(mac: Mac, services: &[Service]) -> Result<Self> {
         Self::new(Datapath::unattached().context("load the embedded program")?, mac, services)
+    }
+
+    /// Loads the program with extras that the `anycast` binary carries.
+    ///
+    /// # Errors
+    /// As [`Subject::embedded`].
+    pub fn extra(mac: Mac, services: &[Service]) -> Result<Self> {
+        let datapath = Datapath::unattached_extra().context("load the embedded program with extras")?;
+        let mut subject = Self::new(datapath, mac, services)?;
+        subject.extra = Some(Vec::new());
+        Ok(subject)
+    }
+
+    /// The program's instructions, after translation by the kernel.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn instructions(&self) -> Result<u32> {
+        Ok(self.datapath.instructions()?.0)
     }
 
     /// Loads the program of another object.
@@ -72,6 +93,7 @@ impl Subject {
             mac,
             services: services.to_vec(),
             gates: vec![Gate::default(); services.len()],
+            extra: None,
             indexes,
             limits,
             unlimited,
@@ -94,10 +116,32 @@ impl Subject {
         }
     }
 
+    /// Replaces the gates of single routers. A program without extras does not look at them, nor does its model.
+    ///
+    /// # Errors
+    /// If the kernel refuses the update.
+    pub fn set_router_gates(&mut self, gates: &[RouterGate]) -> Result<()> {
+        for (position, index) in self.indexes.iter().enumerate() {
+            let own = gates.iter().filter(|(service, ..)| *service == position);
+            let own: Vec<_> = own.map(|(_, mac, until)| (*mac, *until)).collect();
+            self.datapath.set_router_gates(*index, &own).context("set the gates of routers")?;
+        }
+        if let Some(extra) = &mut self.extra {
+            *extra = gates.to_vec();
+        }
+        Ok(())
+    }
+
     /// What the model makes of `frame` now.
     pub fn expect(&self, frame: &[u8]) -> Outcome {
-        World { mac: self.mac, services: &self.services, gates: &self.gates, now_ns: monotonic_ns() }
-            .handle(frame)
+        World {
+            mac: self.mac,
+            services: &self.services,
+            gates: &self.gates,
+            now_ns: monotonic_ns(),
+            extra: self.extra.as_deref(),
+        }
+        .handle(frame)
     }
 
     /// Forgets when the last events of a service were sent, so that the next one is.
@@ -226,6 +270,7 @@ fn configured(service: &Service) -> datapath::Service {
         override_flag: service.override_flag,
         router: service.router,
         source: service.source,
+        delayed: service.delayed,
     }
 }
 

@@ -80,6 +80,7 @@ fn na() -> NeighborAdvertisement {
         target: TARGET,
         router: false,
         override_entry: true,
+        solicited: false,
         recipient: Recipient::Link,
         vlan: 0,
     }

@@ -42,6 +42,7 @@ impl Bench {
             mode: Mode::Native,
             bpffs: self.bpffs.path().join("anycast"),
             log: false,
+            extra: false,
         }
     }
 

@@ -83,6 +83,7 @@ impl Wire {
                 override_flag: service.override_flag,
                 router: service.router,
                 source: service.source,
+                delayed: false,
             })
             .collect();
         let path = FastPath::attach_services(server, mode, &services).unwrap();

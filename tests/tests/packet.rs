@@ -6,6 +6,8 @@
 
 #[path = "packet/events.rs"]
 mod events;
+#[path = "packet/extra.rs"]
+mod extra;
 #[path = "packet/random.rs"]
 mod random;
 

@@ -60,6 +60,7 @@ impl Service {
 
     /// The link's MAC address changed: routers' entries point nowhere.
     pub(crate) fn mac_changed(&mut self, cx: &mut Context<'_>) {
+        self.defend_routers(Cause::MacChanged, cx.now);
         if self.phase == Phase::Owner && self.config.mode != Mode::Solicited {
             self.announce(Cause::MacChanged, cx);
             self.repeats = REPEATS;
@@ -80,6 +81,7 @@ impl Service {
             // It thinks that it owns, and its heartbeat will say so or was lost. Give way in what this server was about
             // to send, and tell it who owns.
             if override_flag {
+                self.defend_routers(Cause::Defence, cx.now);
                 if self.timers.at(Timer::Contest).is_some() {
                     self.timers.arm(Timer::Contest, cx.now + cx.dead_interval());
                 }
@@ -104,7 +106,9 @@ impl Service {
     fn rogue(&mut self, mac: [u8; 6], override_flag: bool, cx: &mut Context<'_>) {
         self.rogue.note(mac);
         cx.alarm(Alarm::Rogue { service: self.id, mac });
-        if override_flag && self.phase == Phase::Owner && self.rogue.counter(cx.now) {
+        let owns = self.phase == Phase::Owner || self.owns_routers();
+        if override_flag && owns && self.rogue.counter(cx.now) {
+            self.defend_routers(Cause::Defence, cx.now);
             self.announce(Cause::Defence, cx);
         }
     }

@@ -81,6 +81,15 @@ impl Gauge {
         Load { permille: self.permille(), capacity, rate: self.rate() }
     }
 
+    /// The load of this server at a query rate; 0 if its capacity is unknown.
+    pub(crate) fn predict_at(&self, rate: u32) -> u16 {
+        let capacity = self.config.map_or(0, |config| config.capacity);
+        if capacity == 0 {
+            return 0;
+        }
+        u16::try_from(u64::from(rate) * 1000 / u64::from(capacity)).unwrap_or(u16::MAX)
+    }
+
     /// The load of a server of this capacity at this gauge's query rate; of unknown capacity: one like this server.
     pub(crate) fn predict(&self, capacity: u32) -> u16 {
         let own = self.config.map_or(0, |config| config.capacity);

@@ -2,12 +2,14 @@
 
 mod advertising;
 mod alarm;
+mod answers;
 mod bucket;
 mod link;
 mod load;
 mod meter;
 mod ownership;
 mod rogue;
+mod routers;
 mod service;
 mod timer;
 
@@ -126,7 +128,10 @@ impl Machine {
     pub fn calm(&self) -> bool {
         self.stage == Stage::Running
             && self.services.iter().all(|service| {
-                !service.deaf && (service.config.mode != Mode::Solicited || service.phase != Phase::Standby)
+                // Who makes the table looks at everybody, again and again.
+                !service.config.per_router
+                    && !service.deaf
+                    && (service.config.mode != Mode::Solicited || service.phase != Phase::Standby)
             })
     }
 
@@ -224,7 +229,7 @@ impl Machine {
             self.with(ServiceId(index as u16), actions, |service, cx| {
                 // Datagrams that wait in the socket are heard first.
                 service.caught_up = now + STEP;
-                for timer in [Timer::Silent, Timer::Contest, Timer::Slice] {
+                for timer in [Timer::Silent, Timer::Contest, Timer::Slice, Timer::Preempt] {
                     if service.timers.at(timer).is_some_and(|at| at < now + STEP) {
                         service.timers.arm(timer, now + STEP);
                     }
@@ -288,6 +293,13 @@ impl Machine {
             }
             Event::Solicited { service, kind } => {
                 self.with(service, actions, |service, cx| service.solicited(kind, cx));
+            }
+            Event::Delayed { service, address, mac } => {
+                self.with(service, actions, |service, cx| service.delayed(address, mac, cx));
+            }
+            Event::Router { service, router, by } => {
+                let now = self.now;
+                self.with(service, actions, |service, _| service.router_seen(router, by, now));
             }
             Event::PeerAdvertisement { service, mac, override_flag } => {
                 self.with(service, actions, |service, cx| service.peer_advertisement(mac, override_flag, cx));
@@ -392,6 +404,7 @@ impl Machine {
         for index in 0..self.services.len() {
             self.with(ServiceId(index as u16), actions, |service, cx| {
                 service.expire(cx);
+                service.settle_routers(cx);
                 service.gate(false, cx);
             });
         }
@@ -426,7 +439,10 @@ impl Machine {
             let id = link.id;
             let slowness = SLOW.max((link.live(now).count() / PEERS_PER_SLOWDOWN) as u32);
             let repeating = link.repeats > 0;
-            let owns = self.services.iter().any(|service| service.config.link == id && service.owns());
+            let owns = self
+                .services
+                .iter()
+                .any(|service| service.config.link == id && (service.owns() || service.owns_routers()));
             let slow = heartbeat * slowness;
             // Others spread out by a tenth, and announce the longest it can take.
             let announced = if owns { heartbeat } else { slow + slow / 10 };
@@ -539,11 +555,13 @@ impl Machine {
 /// Puts first what must be fast: gates, then advertisements, then heartbeats, then what may wait. Otherwise the order stays.
 fn sort(actions: &mut [Action]) {
     actions.sort_by_key(|action| match action {
-        Action::Gate { .. } => 0,
-        Action::Advertise { .. } => 1,
-        Action::Heartbeat { .. } => 2,
-        Action::StateChanged { .. } | Action::Quiet { .. } | Action::Alarm(_) => 3,
-        Action::PersistEpoch { .. } | Action::PersistDrained { .. } => 4,
-        Action::StopDone { .. } => 5,
+        // The routers' before the service's: what they shut must not be open under the other's lease.
+        Action::RouterGates { .. } => 0,
+        Action::Gate { .. } => 1,
+        Action::Advertise { .. } | Action::AdvertiseTo { .. } | Action::Answer { .. } => 2,
+        Action::Heartbeat { .. } => 3,
+        Action::StateChanged { .. } | Action::Quiet { .. } | Action::Alarm(_) => 4,
+        Action::PersistEpoch { .. } | Action::PersistDrained { .. } => 5,
+        Action::StopDone { .. } => 6,
     });
 }

@@ -1,9 +1,10 @@
 //! Who owns the address: hearing an owner, missing one, the contest for its place.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::Time;
-use crate::config::{Mode, SLICE_MIN, ServerId};
+use crate::config::{Mode, PRIORITY_DEFAULT, SLICE_MIN, ServerId};
 use crate::event::{Action, Alarm, Reason, State};
 use crate::heartbeat::{Report, SUCCESSORS_MAX};
 use crate::machine::link::Link;
@@ -65,6 +66,7 @@ impl Service {
             }
             self.owner_yielded(server, cx);
         }
+        self.claims_heard(server, report, cx.now);
         if report.suspect && (self.phase == Phase::Owner || self.successors.contains(&cx.server)) {
             // An owner shows that it lives, a successor that the asker is not deaf.
             cx.link.answer(cx.now, STEP / 2);
@@ -138,6 +140,10 @@ impl Service {
             }
             _ => self.timers.disarm(Timer::Slice),
         }
+        match self.preempts_at(cx) {
+            Some(at) => self.timers.arm(Timer::Preempt, at.max(self.caught_up)),
+            None => self.timers.disarm(Timer::Preempt),
+        }
     }
 
     /// A server of other software advertises: it owns until it has been silent for long.
@@ -149,12 +155,14 @@ impl Service {
         self.timers.disarm(Timer::Silent);
         self.timers.disarm(Timer::Contest);
         self.timers.disarm(Timer::Slice);
+        self.timers.disarm(Timer::Preempt);
         self.timers.arm(Timer::Foreign, cx.now + FOREIGN);
     }
 
     /// The owner has been silent for three of its intervals, or none came up while this server stood by.
     pub(crate) fn owner_silent(&mut self, cx: &mut Context<'_>) {
         self.timers.disarm(Timer::Slice);
+        self.timers.disarm(Timer::Preempt);
         let reason = self.owner.take().map_or(Reason::NoOwner, |owner| Reason::OwnerSilent(owner.server));
         self.step(Input::OwnerLost(reason), cx);
     }
@@ -163,7 +171,40 @@ impl Service {
         self.owner = None;
         self.timers.disarm(Timer::Silent);
         self.timers.disarm(Timer::Slice);
+        self.timers.disarm(Timer::Preempt);
         self.step(Input::OwnerLost(Reason::OwnerYielded(server)), cx);
+    }
+
+    /// When this server takes over from an owner of lower priority, if it does: it has been ready for the configured time by
+    /// then, pays no penalty, and would not be congested by what the owner serves now. Servers of higher priority go first.
+    fn preempts_at(&self, cx: &Context<'_>) -> Option<Time> {
+        let delay = self.config.preempt_delay?;
+        let owner = cx.link.report(cx.now, self.owner?.server, self.slot)?;
+        if self.phase != Phase::Ready || owner.report.priority >= self.config.priority {
+            return None;
+        }
+        let mark = self.config.load.map_or(u16::MAX, |load| load.congested_above);
+        if self.gauge.predict_at(self.owner_rate) >= mark {
+            return None;
+        }
+        let place = |priority: u8, server: ServerId| (Reverse(priority), self.hash(server));
+        let mine = place(self.config.priority, cx.server);
+        let before = cx.link.reports(cx.now, self.slot).filter(|(server, known)| {
+            let report = &known.report;
+            report.state == State::Ready && !report.last && place(report.priority, *server) < mine
+        });
+        let at = (self.since + delay).max(self.penalty_until.unwrap_or(self.since));
+        Some(at + STEP * before.count().min(STEPS_MAX) as u32)
+    }
+
+    /// Ready for long enough: takes over by advertising, and the owner gives way when it hears that, as when a slice ends.
+    pub(crate) fn preempt(&mut self, cx: &mut Context<'_>) {
+        let Some(owner) = self.owner else { return };
+        match self.preempts_at(cx) {
+            Some(at) if at <= cx.now => self.take_over(Reason::Preempted(owner.server), cx),
+            Some(at) => self.timers.arm(Timer::Preempt, at),
+            None => {}
+        }
     }
 
     /// Nobody owns: waits for this server's turn. Whoever comes first ends it by being heard.
@@ -243,6 +284,7 @@ impl Service {
         self.owner = None;
         self.foreign = None;
         self.woken = false;
+        self.inherit_routers();
         self.moved(cx.now, Owner::This);
         if let Mode::Rotate { slice } = self.config.mode {
             self.slice_end = Some(cx.now + slice);
@@ -296,7 +338,10 @@ impl Service {
             && cx.link.heard.is_none_or(|heard| heard < self.since)
         {
             self.step(Input::NothingReceived, cx);
-        } else if reign >= SLICE_MIN && self.gauge.congested(cx.now, CONGESTED_HOLD) {
+        } else if reign >= SLICE_MIN
+            && !self.config.per_router
+            && self.gauge.congested(cx.now, CONGESTED_HOLD)
+        {
             let ready = cx.link.reports(cx.now, self.slot).filter(|(_, known)| {
                 matches!(known.report.state, State::Ready | State::Standby) && !known.report.last
             });
@@ -324,24 +369,27 @@ impl Service {
         self.timers.arm(Timer::Contest, cx.now + self.hushed);
     }
 
-    /// Who takes over, first to last: ready peers in the order in which they joined the queue.
+    /// Who takes over, first to last: ready peers by priority, then in the order in which they joined the queue.
     pub(crate) fn name_successors(&self, now: Time, link: &Link) -> Vec<ServerId> {
         let ready = link.reports(now, self.slot).filter(|(_, known)| known.report.state == State::Ready);
-        let mut ready =
-            ready.map(|(server, known)| (known.report.last, known.queued, server)).collect::<Vec<_>>();
+        let mut ready = ready
+            .map(|(server, known)| {
+                let report = &known.report;
+                (report.last, Reverse(self.ranks(report.priority)), known.queued, server)
+            })
+            .collect::<Vec<_>>();
         ready.sort_unstable();
-        let queue =
-            ready.into_iter().map(|(_, _, server)| server).filter(|server| Some(*server) != self.heir);
+        let queue = ready.into_iter().map(|(.., server)| server).filter(|server| Some(*server) != self.heir);
         self.heir.into_iter().chain(queue).take(SUCCESSORS_MAX).collect()
     }
 
     /// How many candidates go before this server, and how many there are besides it.
     fn rank(&self, silent: Option<ServerId>, cx: &Context<'_>) -> (usize, usize) {
-        let place = |server: ServerId, last: bool| {
+        let place = |server: ServerId, last: bool, priority: u8| {
             let named = self.successors.iter().position(|successor| *successor == server);
-            (named.unwrap_or(usize::MAX), last, self.hash(server))
+            (named.unwrap_or(usize::MAX), last, Reverse(self.ranks(priority)), self.hash(server))
         };
-        let mine = place(cx.server, self.last(cx.now));
+        let mine = place(cx.server, self.last(cx.now), self.config.priority);
         let mut rank = 0;
         let mut candidates = 0;
         for (server, known) in cx.link.reports(cx.now, self.slot) {
@@ -350,9 +398,15 @@ impl Service {
                 continue;
             }
             candidates += 1;
-            rank += usize::from(place(server, report.last || report.state == State::Standby) < mine);
+            let last = report.last || report.state == State::Standby;
+            rank += usize::from(place(server, last, report.priority) < mine);
         }
         (rank, candidates)
+    }
+
+    /// What a priority counts: only where owners stay; who takes turns has them by the queue.
+    fn ranks(&self, priority: u8) -> u8 {
+        if self.config.mode == Mode::Failover { priority } else { PRIORITY_DEFAULT }
     }
 
     /// Orders candidates that no owner named, in an order that changes with each reign and address. Part of the protocol.

@@ -21,11 +21,13 @@ use crate::event::{Action, Alarm, Cause, Command, CommandError, Hold, Reason, So
 use crate::health::Health;
 use crate::heartbeat::Report;
 use crate::machine::alarm::Alarms;
+use crate::machine::answers::Answer;
 use crate::machine::bucket::{Bucket, PERIOD};
 use crate::machine::link::Link;
 use crate::machine::load::Gauge;
 use crate::machine::meter::Meter;
 use crate::machine::rogue::Rogue;
+use crate::machine::routers::Routers;
 use crate::machine::timer::{Timer, Timers};
 use crate::random::Random;
 use crate::{Time, status};
@@ -211,7 +213,11 @@ pub(crate) struct Service {
     stopped: bool,
     flaps: u32,
     last_down: Option<Time>,
-    penalty_until: Option<Time>,
+    pub(crate) penalty_until: Option<Time>,
+
+    pub(crate) routers: Routers,
+    /// Answers that wait for their random delay.
+    pub(crate) answers: Vec<Answer>,
 
     /// The last known owner, and when it changed.
     held_by: status::Owner,
@@ -280,6 +286,8 @@ impl Service {
             flaps: 0,
             last_down: None,
             penalty_until: None,
+            routers: Routers::default(),
+            answers: Vec::new(),
             held_by: status::Owner::None,
             moves: VecDeque::new(),
             transitions: 0,
@@ -371,6 +379,7 @@ impl Service {
             }
             (Phase::Ready, Input::Timer(Timer::Contest)) => self.contest_over(cx),
             (Phase::Ready, Input::Timer(Timer::Slice)) => self.take_over(Reason::SliceOver, cx),
+            (Phase::Ready, Input::Timer(Timer::Preempt)) => self.preempt(cx),
             (Phase::Owner, Input::Stalled) => {
                 self.enter(Phase::Ready, Reason::Stalled, cx);
                 self.timers.arm(Timer::Contest, cx.now + cx.dead_interval());
@@ -467,7 +476,8 @@ impl Service {
             },
 
             // The lease is renewed behind every event; its timer only sees to it that there is one.
-            (_, Input::Timer(Timer::Lease)) => {}
+            (_, Input::Timer(Timer::Lease | Timer::Routers)) => {}
+            (_, Input::Timer(Timer::Answer)) => self.answer_delayed(cx),
             // What has no meaning in this phase.
             (
                 _,
@@ -648,7 +658,7 @@ impl Service {
     /// The daemon stops. True if there is a tail to serve: this server answered, and another can take over.
     pub(crate) fn stop(&mut self, cx: &mut Context<'_>) -> bool {
         self.stopped = true;
-        let tail = self.gate.is_some() && self.candidates(cx);
+        let tail = (self.gate.is_some() || self.owns_routers()) && self.candidates(cx);
         self.step(Input::Stop, cx);
         tail
     }
@@ -656,8 +666,9 @@ impl Service {
     /// The daemon stops and another will adopt: leaves an open gate under `lease`. True if it was open.
     pub(crate) fn keep(&mut self, lease: Duration, cx: &mut Context<'_>) -> bool {
         self.stopped = true;
+        let routers = self.keep_routers(lease, cx);
         if self.gate.is_none() {
-            return false;
+            return routers;
         }
         self.gate = Some(cx.now + lease);
         cx.actions.push(Action::Gate { service: self.id, open_until: self.gate });
@@ -686,6 +697,11 @@ impl Service {
             Phase::Owner | Phase::Adopting => State::Owner,
             Phase::Drained | Phase::HandingOver(Next::Drained) => State::Drained,
         }
+    }
+
+    /// `solicited`: does this server answer?
+    pub(crate) fn answers_solicitations(&self) -> bool {
+        self.config.mode == Mode::Solicited && self.phase == Phase::Ready
     }
 
     /// Heartbeats at the owner's pace?
@@ -718,6 +734,8 @@ impl Service {
             successors: if self.owns() { self.successors.clone() } else { Vec::new() },
             slice_left: self.slice_end.map(|end| end.since(now)),
             load: Some(self.gauge.told()),
+            priority: self.config.priority,
+            routers: self.claims(server),
         }
     }
 
@@ -758,11 +776,13 @@ impl Service {
             penalty_until: self.penalty_until.filter(|until| now < *until),
             slice_left,
             successors: self.successors.clone(),
+            routers: self.router_status(),
             peers: link.peer_status(now, self.slot),
             moves: self.moves.iter().filter(|at| now.since(**at) < MOVES_WINDOW).count(),
             transitions_total: self.transitions,
             takeovers_total: self.takeovers,
             advertisements_total: self.advertisements,
+            router_advertisements_total: self.router_advertisements(),
             advertisements_deferred_total: self.deferred,
             rogue_total: self.rogue.seen,
             rogue: self.rogue.last,

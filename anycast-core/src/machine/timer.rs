@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Contest,
     /// The owner's slice is over and this server follows.
     Slice,
+    /// Ready for long enough to take over from an owner of lower priority.
+    Preempt,
     /// An advertisement held back by the token bucket may go.
     Announce,
     /// The advertisement of a take-over is sent again.
@@ -26,20 +28,27 @@ pub(crate) enum Timer {
     HandOver,
     /// The lease is to be renewed.
     Lease,
+    /// An answer's random delay is over.
+    Answer,
+    /// Something of single routers is due.
+    Routers,
 }
 
 impl Timer {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Listen,
         Self::Adoption,
         Self::Silent,
         Self::Foreign,
         Self::Contest,
         Self::Slice,
+        Self::Preempt,
         Self::Announce,
         Self::Repeat,
         Self::HandOver,
         Self::Lease,
+        Self::Answer,
+        Self::Routers,
     ];
 
     /// Does it mean anything in that phase? If not, entering the phase disarms it.
@@ -48,11 +57,15 @@ impl Timer {
             Self::Listen => matches!(phase, Phase::Listening | Phase::Adopting),
             Self::Adoption => matches!(phase, Phase::Adopting),
             Self::Silent | Self::Foreign => !matches!(phase, Phase::Owner),
-            Self::Contest | Self::Slice => matches!(phase, Phase::Ready),
+            Self::Contest | Self::Slice | Self::Preempt => matches!(phase, Phase::Ready),
             Self::Announce | Self::Repeat => matches!(phase, Phase::Owner),
             Self::HandOver => matches!(phase, Phase::HandingOver(_)),
             // Goes with the gate, not with the phase.
             Self::Lease => true,
+            // Whoever may not answer any more lets it lapse.
+            Self::Answer => true,
+            // What is due is seen to behind every event, whatever the phase.
+            Self::Routers => true,
         }
     }
 }
@@ -121,6 +134,6 @@ mod tests {
         }
         timers.enter(Phase::Owner);
         let left = Timer::ALL.into_iter().filter(|timer| timers.at(*timer).is_some()).collect::<Vec<_>>();
-        assert_eq!(left, [Timer::Announce, Timer::Repeat, Timer::Lease]);
+        assert_eq!(left, [Timer::Announce, Timer::Repeat, Timer::Lease, Timer::Answer, Timer::Routers]);
     }
 }

@@ -13,6 +13,7 @@ pub mod history;
 mod link;
 mod operate;
 mod queue;
+mod routers;
 pub mod scenario;
 mod step;
 mod watch;
@@ -26,10 +27,13 @@ pub use bounds::{Bounds, Violation};
 pub use drive::run;
 pub use figures::Figures;
 pub use link::Network;
+pub use routers::router;
 pub use scenario::{Deed, Farm, Scenario, Selector, Step, Way};
 pub use watch::{Spell, Watch};
 
-use crate::config::{CheckConfig, Config, FarmConfig, Mode, Restored, ServerId, ServiceConfig};
+use crate::config::{
+    CheckConfig, Config, FarmConfig, Mode, PRIORITY_DEFAULT, Restored, ServerId, ServiceConfig,
+};
 use crate::event::{Action, Alarm, Cause, Event, Reason, State};
 use crate::random::Random;
 use crate::{LinkId, Machine, ServiceId, Status, Time};
@@ -67,6 +71,10 @@ pub fn config(number: usize) -> Config {
             vlan: 0,
             link: LINK,
             mode: Mode::Failover,
+            priority: PRIORITY_DEFAULT,
+            preempt_delay: None,
+            answer_delay: None,
+            per_router: false,
             checks: vec![CheckConfig { rise: 1, fall: 1 }],
             process: true,
             standby: None,
@@ -171,6 +179,7 @@ pub struct Sim {
     /// The server that the router's neighbour cache entry names.
     entry: Option<usize>,
     watch: Watch,
+    routers: routers::Routers,
     log: Vec<Entry>,
     traffic: Traffic,
     /// Room for what a machine asks for.
@@ -223,6 +232,7 @@ impl Sim {
             queue: Queue::default(),
             entry: None,
             watch: Watch::new(count),
+            routers: routers::Routers::new(count),
             log: Vec::new(),
             traffic: Traffic::default(),
             actions: Vec::new(),

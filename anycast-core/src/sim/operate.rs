@@ -76,7 +76,9 @@ impl Sim {
         self.crash(server);
         self.servers[server].powered = false;
         self.servers[server].open_until = None;
+        self.routers.crash_host(server);
         self.watch.gate(self.now, server, false);
+        self.watch_routers();
     }
 
     /// The daemon is asked to stop.
@@ -215,5 +217,6 @@ impl Sim {
             && !drained
             && !stopping();
         self.watch.able(self.now, server, able);
+        self.routers.able(self.now, server, able);
     }
 }

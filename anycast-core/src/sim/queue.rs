@@ -21,6 +21,8 @@ pub(super) enum Happening {
     Check(usize),
     /// An advertisement reaches the router.
     Router(usize),
+    /// An advertisement to one router reaches it: which of those that were sent.
+    OneRouter(usize),
     /// A frame reaches a server.
     Arrival(usize, Payload),
 }
@@ -47,6 +49,7 @@ enum Kind {
     Resume,
     Check,
     Router,
+    OneRouter,
     Wave,
 }
 
@@ -70,6 +73,7 @@ impl Queue {
             Happening::Resume(server) => (Kind::Resume, server),
             Happening::Check(server) => (Kind::Check, server),
             Happening::Router(server) => (Kind::Router, server),
+            Happening::OneRouter(number) => (Kind::OneRouter, number),
             Happening::Arrival(server, payload) => return self.wave(payload, vec![(at, server as u32)]),
         };
         self.pushed += 1;
@@ -117,6 +121,7 @@ impl Queue {
             Kind::Resume => Happening::Resume(server),
             Kind::Check => Happening::Check(server),
             Kind::Router => Happening::Router(server),
+            Kind::OneRouter => Happening::OneRouter(server),
             Kind::Wave => return self.arrival(number, place),
         };
         Some((at, happening))

@@ -30,6 +30,7 @@ impl Sim {
         self.now = end;
         self.catch_up_all();
         self.watch.pass(end);
+        self.routers.pass(end);
     }
 
     /// Lets time pass in steps of `step` until `done` or `limit` is over; what had passed then, if it came to be done.
@@ -57,11 +58,16 @@ impl Sim {
                 let event = Event::PeerAdvertisement { service: SERVICE, mac, override_flag: true };
                 self.handle(server, event);
             }
-            Happening::Router(server) => self.entry = Some(server),
+            Happening::Router(server) => {
+                self.entry = Some(server);
+                self.routers.advertised(server, None);
+            }
+            Happening::OneRouter(number) => self.routers.arrived(number),
             Happening::Lapse(server) => {
                 if self.servers[server].open_until.is_some_and(|until| until <= self.now) {
                     self.watch.gate(self.now, server, false);
                 }
+                self.watch_routers();
             }
             Happening::Resume(server) => self.resume(server),
             Happening::Check(server) => self.check(server),
@@ -138,6 +144,7 @@ impl Sim {
                     }
                     let open = self.open(server);
                     self.watch.gate(self.now, server, open);
+                    self.watch_routers();
                     if was_open == open {
                         continue;
                     }
@@ -147,6 +154,11 @@ impl Sim {
                     continue;
                 }
                 Action::Advertise { .. } => self.advertise(server),
+                Action::RouterGates { gates, .. } => {
+                    self.router_gates(server, gates);
+                    continue;
+                }
+                Action::AdvertiseTo { router, .. } => self.advertise_to(server, *router),
                 Action::PersistEpoch { epoch, .. } => {
                     self.servers[server].config.services[0].restored.epoch = *epoch;
                 }
@@ -159,7 +171,10 @@ impl Sim {
                     let thought_dead = matches!(reason, Reason::OwnerSilent(_));
                     self.traffic.false_takeovers += u64::from(thought_dead && self.lives_an_owner(server));
                 }
-                Action::StateChanged { .. } | Action::Quiet { .. } | Action::Alarm(_) => {}
+                Action::StateChanged { .. }
+                | Action::Quiet { .. }
+                | Action::Alarm(_)
+                | Action::Answer { .. } => {}
             }
             self.log.push(Entry { at: self.now, server, action });
         }

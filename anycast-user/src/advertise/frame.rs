@@ -29,8 +29,8 @@ pub enum Recipient<Address> {
     },
 }
 
-/// An unsolicited Neighbor Advertisement (RFC 4861 4.4, 7.2.6): S = 0, hop limit 255, with the target link-layer address
-/// option.
+/// A Neighbor Advertisement (RFC 4861 4.4): hop limit 255, with the target link-layer address option; unsolicited
+/// (RFC 4861 7.2.6), unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighborAdvertisement {
     /// The MAC address announced; also the frame's source.
@@ -44,6 +44,8 @@ pub struct NeighborAdvertisement {
     pub router: bool,
     /// O: replace what is in the neighbor's cache.
     pub override_entry: bool,
+    /// S: the answer to a solicitation (RFC 4861 7.2.4); never with [`Recipient::Link`].
+    pub solicited: bool,
     /// To whom it goes.
     pub recipient: Recipient<Ipv6Addr>,
     /// The VLAN, as [`vlan_key`](anycast_common::abi::vlan_key); 0 = untagged.
@@ -67,12 +69,13 @@ impl NeighborAdvertisement {
         };
         let router = if self.router { ndp::ROUTER } else { 0 };
         let override_entry = if self.override_entry { ndp::OVERRIDE } else { 0 };
+        let solicited = if self.solicited { ndp::SOLICITED } else { 0 };
         let packet = ndp::advertisement_packet(
             words(self.source),
             destination,
             words(self.target),
             self.mac,
-            router | override_entry,
+            router | solicited | override_entry,
         );
         emit_frame(buffer, (mac, self.mac), self.vlan, ethernet::IPV6, &packet)
     }
@@ -200,6 +203,7 @@ mod tests {
         target: TARGET,
         router: false,
         override_entry: true,
+        solicited: false,
         recipient: Recipient::Link,
         vlan: 0,
     };

@@ -239,6 +239,7 @@ fn interface(
         },
         bpffs: config.daemon.bpffs.clone(),
         log: config.daemon.bpf_log,
+        extra: services().any(|service| service.needs_extra()),
     };
     let vlan = services().any(|service| !service.vlan.is_empty());
     let problems = datapath::preflight(&options, vlan);

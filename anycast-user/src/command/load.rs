@@ -103,6 +103,7 @@ async fn foreground(options: Load) -> anyhow::Result<ExitCode> {
         mode,
         bpffs: options.bpffs.clone(),
         log: options.bpf_log,
+        extra: false,
     })?;
     let mut groups = Groups::new();
     let result = serve(&options, &mut path, &mut groups, &mut interface, &mut links, async {

@@ -111,6 +111,14 @@ pub struct Service {
     pub slice: Duration,
     /// Share of the turns, in [`Mode::Rotate`].
     pub weight: u32,
+    /// Who goes first, in [`Mode::Failover`]: the higher.
+    pub priority: u8,
+    /// Ready for this long, this server takes over from an owner of lower priority; `None` = never.
+    pub preempt_delay: Option<Duration>,
+    /// Different servers own different routers' entries at the same time.
+    pub per_router: bool,
+    /// Answer multicast solicitations after a random time up to this one, in [`Mode::Solicited`]; `None` = at once.
+    pub answer_delay: Option<Duration>,
     /// The O flag of the advertisements (RFC 4861 4.4).
     pub override_flag: bool,
     /// Source address of the advertisements.
@@ -295,6 +303,13 @@ fn daemon_path_of(path: &Path, key: &str, default: &str) -> PathBuf {
 /// Why an address cannot be a service address; `None` = it can.
 pub fn unfit_address(address: IpAddr) -> Option<&'static str> {
     validate::unfit(address)
+}
+
+impl Service {
+    /// Does it ask for what only the larger of the fast path's two programs can do?
+    pub const fn needs_extra(&self) -> bool {
+        self.per_router || self.answer_delay.is_some()
+    }
 }
 
 impl XdpMode {

@@ -68,6 +68,7 @@ pub struct Service {
     pub priority: Option<Spanned<i64>>,
     pub preempt_delay: Option<Spanned<Time>>,
     pub per_router: Option<Spanned<bool>>,
+    pub answer_delay: Option<Spanned<Time>>,
     pub check: Option<Spanned<Check>>,
     pub standby: Option<Spanned<Standby>>,
     pub load: Option<Spanned<Load>>,

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anycast_common::abi::SERVICES_MAX;
+use anycast_core::PRIORITY_DEFAULT;
 use toml::Spanned;
 
 use super::value::{Time, written};
@@ -324,25 +325,9 @@ impl Validator<'_> {
         );
         let mode = mode.unwrap_or(Mode::Failover);
         let (slice, weight) = self.turns(mode, options.slice, options.weight);
-        self.not_yet(
-            options.priority.as_ref(),
-            "service.priority",
-            "the owner stays until it fails; remove the key",
-        );
-        self.not_yet(
-            options.preempt_delay.as_ref(),
-            "service.preempt_delay",
-            "the owner stays until it fails; remove the key",
-        );
-        if let Some(per_router) = &options.per_router
-            && *per_router.get_ref()
-        {
-            self.not_yet(
-                options.per_router.as_ref(),
-                "service.per_router",
-                "set it to false or remove the key",
-            );
-        }
+        let (priority, preempt_delay) = self.preemption(mode, options.priority, options.preempt_delay);
+        let per_router = self.per_router(mode, options.per_router.as_ref(), options.standby.is_some());
+        let answer_delay = self.answer_delay(mode, address, options.answer_delay);
         let check = match (options.check, link) {
             (Some(check), None) => Checked::Own(Box::new(self.check(check, address))),
             (None, Some(other)) => Checked::As(other),
@@ -376,6 +361,10 @@ impl Validator<'_> {
             mode,
             slice,
             weight,
+            priority,
+            preempt_delay,
+            per_router,
+            answer_delay,
             override_flag: options.override_flag.map_or(mode != Mode::Solicited, Spanned::into_inner),
             source: source.unwrap_or(Source::LinkLocal),
             check,
@@ -420,6 +409,80 @@ impl Validator<'_> {
             self.warning(span, "service.slice", what);
         }
         (slice, self.count(weight, "service.weight", 1))
+    }
+
+    /// `priority` and `preempt_delay`: only where an owner stays can another take its place before it fails.
+    fn preemption(
+        &mut self,
+        mode: Mode,
+        priority: Option<Spanned<i64>>,
+        delay: Option<Spanned<Time>>,
+    ) -> (u8, Option<Duration>) {
+        if mode != Mode::Failover {
+            let told = [
+                ("service.priority", priority.map(|priority| priority.span())),
+                ("service.preempt_delay", delay.map(|delay| delay.span())),
+            ];
+            for (key, span) in told {
+                if let Some(span) = span {
+                    let what = format!(
+                        "has no meaning in mode {:?}: only in \"failover\" an owner stays until it fails or is preempted",
+                        mode.name()
+                    );
+                    self.problem(span, key, what);
+                }
+            }
+            return (PRIORITY_DEFAULT, None);
+        }
+        let priority = priority.map_or(PRIORITY_DEFAULT, |priority| {
+            u8::try_from(*priority.get_ref()).unwrap_or_else(|_| {
+                let what = format!("{} is out of range: 0 to 255", priority.get_ref());
+                self.problem(priority.span(), "service.priority", what);
+                PRIORITY_DEFAULT
+            })
+        });
+        let delay =
+            delay.map(|delay| self.time(Some(delay), "service.preempt_delay", Duration::ZERO, "0s", "24h"));
+        (priority, delay)
+    }
+
+    /// `per_router`: where a server can own something, and does not stand by because others get the queries.
+    fn per_router(&mut self, mode: Mode, per_router: Option<&Spanned<bool>>, standby: bool) -> bool {
+        let Some(per_router) = per_router.filter(|per_router| *per_router.get_ref()) else { return false };
+        if mode == Mode::Solicited {
+            let what = "has no meaning in mode \"solicited\", in which no server owns anything";
+            self.problem(per_router.span(), "service.per_router", what);
+        }
+        if standby {
+            let what = "does not go with [service.standby]: a server with few queries may be one with few routers; remove one";
+            self.problem(per_router.span(), "service.per_router", what);
+        }
+        true
+    }
+
+    /// `answer_delay`: only where several servers answer one solicitation (RFC 4861 7.2.7).
+    fn answer_delay(
+        &mut self,
+        mode: Mode,
+        address: Option<IpAddr>,
+        delay: Option<Spanned<Time>>,
+    ) -> Option<Duration> {
+        const KEY: &str = "service.answer_delay";
+        let delay = delay?;
+        let span = delay.span();
+        if mode != Mode::Solicited {
+            let what = format!(
+                "has no meaning in mode {:?}: only in \"solicited\" do several servers answer one solicitation",
+                mode.name()
+            );
+            self.problem(span, KEY, what);
+            return None;
+        }
+        if address.is_some_and(|address| address.is_ipv4()) {
+            self.problem(span, KEY, "is Neighbor Discovery's, and this is an IPv4 address: remove the key");
+            return None;
+        }
+        Some(self.time(Some(delay), KEY, Duration::ZERO, "1ms", "1s"))
     }
 
     fn standby(&mut self, standby: Spanned<options::Standby>) -> Standby {

@@ -159,6 +159,7 @@ impl Link {
                     override_flag: service.override_flag,
                     router: interface.forwarding6,
                     source: source(service.source, interface),
+                    delayed: service.answer_delay.is_some(),
                 }
             })
             .collect();

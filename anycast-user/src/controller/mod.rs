@@ -6,6 +6,7 @@
 //!  link::Report ─────┤                                             ├──► heartbeat socket
 //!  rings, counters ──┼─► observe ─► Event ─► Machine ─► Action ─► perform ─► persist (a thread of its own: it waits for
 //!  heartbeats ───────┤                                             │                 the disk)
+//!  routers ──────────┤                                             │
 //!  control requests ─┤                                             └──► log, alarms
 //!  signals, timers ──┘
 //! ```
@@ -150,6 +151,8 @@ pub(crate) struct Controller {
     alarms: Alarms,
     /// Ends the watching of interfaces and addresses with the controller.
     _watch: monitor::link::LinkHandle,
+    /// The same for routers.
+    _routers: monitor::TaskGuard,
     started: Time,
     /// The last picture of rtnetlink: which service address is where.
     seen: Vec<monitor::link::AddressSeen>,
@@ -168,6 +171,7 @@ struct Inputs {
     checks: mpsc::Receiver<check::Report>,
     processes: mpsc::Receiver<process::Report>,
     links: mpsc::Receiver<monitor::link::Report>,
+    routers: mpsc::Receiver<monitor::router::Report>,
     requests: mpsc::Receiver<Request>,
     terminate: Signal,
     interrupt: Signal,
@@ -197,9 +201,10 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (checks_in, checks) = mpsc::channel(CHANNEL);
     let (processes_in, processes) = mpsc::channel(CHANNEL);
     let (links_in, links) = mpsc::channel(CHANNEL);
+    let (routers_in, routers) = mpsc::channel(CHANNEL);
 
-    let mut controller = start::start(config, checks_in, processes_in, links_in).await?;
-    let mut inputs = Inputs { checks, processes, links, requests, terminate, interrupt, hangup };
+    let mut controller = start::start(config, checks_in, processes_in, links_in, routers_in).await?;
+    let mut inputs = Inputs { checks, processes, links, routers, requests, terminate, interrupt, hangup };
 
     let serving = async {
         let metrics_requests = requests_in.clone();
@@ -257,6 +262,7 @@ impl Controller {
                 _ = poll.tick() => self.poll().await,
                 () = sleep => self.pass(Event::Tick),
                 () = link::readable(&mut self.links) => self.links_readable(),
+                Some(report) = inputs.routers.recv() => self.router_reported(&report),
                 Some(request) = inputs.requests.recv() => self.requested(request),
             }
             self.drain(inputs).await;

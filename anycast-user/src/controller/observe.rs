@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anycast_common::abi;
-use anycast_core::{Event, Hold, Solicitation};
+use anycast_core::{Event, Hold, Router, Sighting, Solicitation};
 use tracing::{debug, info, warn};
 
 use crate::control;
-use crate::monitor::{self, check, link as rtnetlink, process};
+use crate::monitor::{self, check, link as rtnetlink, process, router};
 
 use super::link::address_of;
 use super::start::{link_id, service_id};
@@ -85,6 +85,16 @@ impl Controller {
         }
         self.seen = report.addresses;
         self.look_for_addresses().await;
+    }
+
+    /// A router was seen: it is one of all untagged services of the interface.
+    pub(super) fn router_reported(&mut self, report: &router::Report) {
+        let Some(link) = self.links.iter().find(|link| link.name == report.interface) else { return };
+        for service in link.services.clone() {
+            if self.config.services[service.index()].vlan.is_empty() {
+                self.handle(Event::Router { service, router: report.router, by: report.by });
+            }
+        }
     }
 
     fn interface_reported(&mut self, position: usize, now: Option<rtnetlink::Interface>) {
@@ -329,7 +339,21 @@ impl Controller {
             .find(|service| self.services[service.index()].index == event.index);
         let Some(service) = service else { return };
         debug!(?service, kind = event.kind, from = %address_of(event.address), "fast path");
+        let solicitor = match address_of(event.address) {
+            IpAddr::V6(solicitor) if event.kind != abi::EVENT_PEER_ADVERTISEMENT => Some(solicitor),
+            _ => None,
+        };
+        // A router solicits from its link-local address for what it forwards; a host on the link from the address it sends from.
+        if let Some(router) = solicitor.and_then(|solicitor| Router::new(solicitor, event.mac)) {
+            self.handle(Event::Router { service, router, by: Sighting::Solicitation });
+        }
         let kind = match event.kind {
+            abi::EVENT_SOLICITED_DELAYED => {
+                if let Some(address) = solicitor {
+                    self.handle(Event::Delayed { service, address, mac: event.mac });
+                }
+                return;
+            }
             abi::EVENT_SOLICITED_MULTICAST => Solicitation::Multicast,
             abi::EVENT_SOLICITED_UNICAST => Solicitation::Unicast,
             abi::EVENT_SOLICITED_DAD => Solicitation::DuplicateAddressDetection,

@@ -1,18 +1,18 @@
 //! What is to be done, done.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use anycast_core::{Action, Alarm, Cause, ServiceId, Time};
+use anycast_core::{Action, Alarm, Router, ServiceId, Time};
 use tracing::{debug, error, info, warn};
 
 use crate::advertise::frame::{ArpAnnouncement, ArpForm, NeighborAdvertisement, Recipient};
 use crate::advertise::heartbeat::HeartbeatError;
 use crate::monitor;
 
-use super::Controller;
 use super::link::source;
+use super::{Controller, will_retry};
 
 /// How long an alarm stands in status after it was last raised.
 const ALARM_STANDS: Duration = Duration::from_secs(60);
@@ -67,7 +67,25 @@ impl Controller {
                     datapath.set_lease(index, open_until.map_or(0, Time::as_nanos));
                 }
             }
-            Action::Advertise { service, cause } => self.advertise(service, cause),
+            Action::RouterGates { service, gates } => {
+                let index = self.services[service.index()].index;
+                let link = self.config.services[service.index()].interface;
+                let gates: Vec<_> = gates
+                    .iter()
+                    .map(|(router, until)| (router.mac, until.map_or(0, Time::as_nanos)))
+                    .collect();
+                if let Some(datapath) = &mut self.links[link].datapath {
+                    will_retry(datapath.set_router_gates(index, &gates), "gates of routers not stored");
+                }
+            }
+            Action::Advertise { service, cause } => self.advertise(service, To::Link, cause),
+            Action::AdvertiseTo { service, router, cause } => {
+                debug!(service = self.name(service), %router, %cause, "advertising to one router");
+                self.advertise(service, To::Router(router), cause);
+            }
+            Action::Answer { service, address, mac } => {
+                self.advertise(service, To::Solicitor { address, mac }, "answer");
+            }
             Action::Heartbeat { link, datagram } => self.send_heartbeat(usize::from(link.0), &datagram),
             Action::StateChanged { service, from, to, reason } => {
                 info!(service = self.name(service), %from, %to, %reason, "state");
@@ -94,8 +112,8 @@ impl Controller {
         }
     }
 
-    /// Sends one unsolicited advertisement for a service.
-    fn advertise(&mut self, service: ServiceId, cause: Cause) {
+    /// Sends one advertisement for a service.
+    fn advertise(&mut self, service: ServiceId, to: To, cause: impl std::fmt::Display) {
         let config = &self.config.services[service.index()];
         let link = &mut self.links[config.interface];
         let Some(interface) = &link.interface else { return };
@@ -109,14 +127,18 @@ impl Controller {
                     target,
                     router: interface.forwarding6,
                     override_entry: config.override_flag,
-                    recipient: Recipient::Link,
+                    solicited: matches!(to, To::Solicitor { .. }),
+                    recipient: to.recipient(|address| address),
                     vlan,
                 }
                 .to_vec(),
             ],
             // Both forms: RFC 5227 asks for the request, and some hosts update only on a reply.
             IpAddr::V4(address) => [ArpForm::Request, ArpForm::Reply]
-                .map(|form| ArpAnnouncement { mac, address, form, recipient: Recipient::Link, vlan }.to_vec())
+                .map(|form| {
+                    let recipient = to.recipient(|_| address);
+                    ArpAnnouncement { mac, address, form, recipient, vlan }.to_vec()
+                })
                 .to_vec(),
         };
         let run = &mut self.services[service.index()];
@@ -157,6 +179,29 @@ impl Controller {
     /// A service's name.
     pub(super) fn name(&self, service: ServiceId) -> &str {
         &self.config.services[service.index()].name
+    }
+}
+
+/// To whom an advertisement goes.
+#[derive(Clone, Copy)]
+enum To {
+    /// All nodes.
+    Link,
+    /// The owner of one router's entry tells it so.
+    Router(Router),
+    /// Who solicited gets the answer.
+    Solicitor { address: Ipv6Addr, mac: [u8; 6] },
+}
+
+impl To {
+    /// In a frame's words; `address` makes a neighbour's protocol address.
+    fn recipient<Address>(self, address: impl Fn(Ipv6Addr) -> Address) -> Recipient<Address> {
+        match self {
+            Self::Link => Recipient::Link,
+            Self::Router(Router { address: of, mac }) | Self::Solicitor { address: of, mac } => {
+                Recipient::Neighbor { address: address(of), mac }
+            }
+        }
     }
 }
 

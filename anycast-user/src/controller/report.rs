@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use anycast_common::abi::Drop as DropReason;
 use anycast_core::health::CheckState;
-use anycast_core::status::{Owner, PeerStatus, ServiceStatus};
+use anycast_core::status::{Owner, PeerStatus, RouterStatus, ServiceStatus};
 use anycast_core::{Hold, ServerId, ServiceId, State, Time};
 
 use crate::config::Mode;
@@ -103,6 +103,9 @@ impl Controller {
             counters: run.counters.into(),
             checks: self.checks_of(core.service, now, core),
             peers: core.peers.iter().map(|other| peer(now, other)).collect(),
+            per_router: config.per_router,
+            routers: core.routers.iter().map(|known| router(now, known)).collect(),
+            router_advertisements_total: core.router_advertisements_total,
             ..status::Service::unknown(&config.name, config.address, &link.name)
         }
     }
@@ -177,6 +180,17 @@ fn peer(now: Time, core: &PeerStatus) -> status::Peer {
         epoch: core.epoch,
         heard_ms: u64::try_from(now.since(core.heard).as_millis()).unwrap_or(u64::MAX),
         load: core.load.map(u32::from),
+    }
+}
+
+fn router(now: Time, core: &RouterStatus) -> status::Router {
+    status::Router {
+        address: IpAddr::V6(core.router.address),
+        mac: words(core.router.mac),
+        seen_by: core.by.map(|by| by.name().to_owned()),
+        seen_seconds: core.seen.map(|seen| now.since(seen).as_secs_f64()),
+        owner: core.owner.map(|owner| owner.to_string()),
+        owned_here: core.mine,
     }
 }
 

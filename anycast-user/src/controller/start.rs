@@ -21,6 +21,7 @@ use crate::host::sysctl::Sysctls;
 use crate::monitor::check::{self, CheckId, CheckOptions};
 use crate::monitor::link::{self as rtnetlink, Watched};
 use crate::monitor::process::{self, Bus, ProcessId, Target};
+use crate::monitor::router;
 use crate::{monitor, telemetry};
 
 use super::link::Link;
@@ -35,6 +36,7 @@ pub(super) async fn start(
     checks_in: mpsc::Sender<check::Report>,
     processes_in: mpsc::Sender<process::Report>,
     links_in: mpsc::Sender<rtnetlink::Report>,
+    routers_in: mpsc::Sender<router::Report>,
 ) -> Result<Controller, Error> {
     for warning in &config.warnings {
         warn!("{warning}");
@@ -74,6 +76,7 @@ pub(super) async fn start(
         }
     };
 
+    let names = config.interfaces.iter().map(|interface| interface.name.clone()).collect();
     let now = monitor::now();
     let mut controller = Controller {
         machine,
@@ -86,6 +89,7 @@ pub(super) async fn start(
         persister: Persister::new(state),
         alarms: Alarms::default(),
         _watch: watch,
+        _routers: router::spawn(names, routers_in),
         started: now,
         seen: picture.addresses.clone(),
         done: None,
@@ -141,6 +145,7 @@ fn open_links(
             mode,
             bpffs: config.daemon.bpffs.clone(),
             log: config.daemon.bpf_log,
+            extra: services.iter().any(|service| config.services[service.index()].needs_extra()),
         };
         links.push(Link::open(name, options, services, interface)?);
         let link = &mut links[number];
@@ -282,6 +287,10 @@ fn core_service(
             config::Mode::Rotate => Mode::Rotate { slice: service.slice.saturating_mul(service.weight) },
             config::Mode::Solicited => Mode::Solicited,
         },
+        priority: service.priority,
+        preempt_delay: service.preempt_delay,
+        answer_delay: service.answer_delay,
+        per_router: service.per_router,
         checks: damping.into_iter().cycle().take(count).collect(),
         process: check.is_some_and(|check| check.process.is_some()),
         standby: service

@@ -8,14 +8,14 @@ use std::{
 
 use anycast_common::{
     abi::{
-        self, ABI_VERSION, Counters, DROPS, Gate, Limits, Meta, SERVICES_ENTRIES, SERVICES_MAX, SLOTS,
-        Services,
+        self, ABI_VERSION, Counters, DROPS, Gate, Limits, Meta, RouterGate, RouterKey, SERVICES_ENTRIES,
+        SERVICES_MAX, SLOTS, Services,
     },
     packet::MAC_LENGTH,
 };
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
 
@@ -26,11 +26,12 @@ use super::{
 };
 
 /// The maps that are pinned, by name.
-pub(super) const NAMES: [&str; 8] =
-    ["META", "SERVICES", "GATES", "COUNTERS", "DROPS", "LIMITS", "SOLICITED", "PEERS"];
+pub(super) const NAMES: [&str; 9] =
+    ["META", "SERVICES", "GATES", "ROUTERS", "COUNTERS", "DROPS", "LIMITS", "SOLICITED", "PEERS"];
 
 /// Everything but the rings.
 pub(super) struct Maps {
+    routers: HashMap<MapData, RouterKey, RouterGate>,
     counters: PerCpuArray<MapData, Counters>,
     drops: PerCpuArray<MapData, u64>,
     limits: PerCpuArray<MapData, Limits>,
@@ -97,6 +98,7 @@ impl Maps {
             meta: mapping(&map("META")?, "META", 1, size_of::<Meta>())?,
             services: mapping(&map("SERVICES")?, "SERVICES", 1, size_of::<Services>())?,
             gates: mapping(&map("GATES")?, "GATES", SERVICES_MAX, size_of::<Gate>())?,
+            routers: typed(map("ROUTERS")?, "ROUTERS")?,
             counters: typed(map("COUNTERS")?, "COUNTERS")?,
             drops: typed(map("DROPS")?, "DROPS")?,
             limits: typed(map("LIMITS")?, "LIMITS")?,
@@ -205,6 +207,7 @@ impl Maps {
     fn reset(&mut self, index: u32) -> Result<(), Error> {
         self.set_lease(index, 0);
         self.set_hold(index, abi::HOLD_AUTOMATIC);
+        self.set_router_gates(index, &[])?;
         let counters = vec![Counters::default(); self.cpus];
         let values =
             PerCpuValues::try_from(counters).map_err(|error| Error::map("write", "COUNTERS", error))?;
@@ -218,6 +221,33 @@ impl Maps {
         if (index as usize) < SERVICES_MAX {
             self.gates.cell_u64(gate_lease(index)).store(open_until_ns, Ordering::Release);
         }
+    }
+
+    /// Replaces the gates of single routers; see [`super::Datapath::set_router_gates`].
+    pub fn set_router_gates(&mut self, index: u32, gates: &[([u8; MAC_LENGTH], u64)]) -> Result<(), Error> {
+        for (mac, _) in self.router_gates(index)? {
+            if !gates.iter().any(|(wanted, _)| *wanted == mac) {
+                let key = RouterKey { index, mac, pad: [0; 2] };
+                self.routers.remove(&key).map_err(|error| Error::map("write", "ROUTERS", error))?;
+            }
+        }
+        for (mac, open_until_ns) in gates {
+            let key = RouterKey { index, mac: *mac, pad: [0; 2] };
+            let gate = RouterGate { open_until_ns: *open_until_ns };
+            self.routers.insert(key, gate, 0).map_err(|error| Error::map("write", "ROUTERS", error))?;
+        }
+        Ok(())
+    }
+
+    pub fn router_gates(&self, index: u32) -> Result<Vec<([u8; MAC_LENGTH], u64)>, Error> {
+        let mut gates = Vec::new();
+        for entry in self.routers.iter() {
+            let (key, gate) = entry.map_err(|error| Error::map("read", "ROUTERS", error))?;
+            if key.index == index {
+                gates.push((key.mac, gate.open_until_ns));
+            }
+        }
+        Ok(gates)
     }
 
     pub fn set_hold(&self, index: u32, hold: u32) {
@@ -290,7 +320,9 @@ pub(super) fn pinned_abi_version(directory: &Path) -> Result<u32, Error> {
 /// The descriptor of any map of an object.
 pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     match map {
-        Map::Array(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => Some(data.fd().as_fd()),
+        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
+            Some(data.fd().as_fd())
+        }
         _ => None,
     }
 }

@@ -67,6 +67,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Shall the program log answers and drops (at most one line in 10 ms and CPU, at debug level)?
     pub log: bool,
+    /// Load the program that also looks at the gates of single routers and leaves answers to the controller.
+    pub extra: bool,
 }
 
 /// A service address and what the fast path does for it.
@@ -84,6 +86,8 @@ pub struct Service {
     pub router: bool,
     /// Source address of the NA; the service address if `None`. Without meaning for IPv4.
     pub source: Option<Ipv6Addr>,
+    /// Multicast solicitations are left to the controller. Needs [`Options::extra`].
+    pub delayed: bool,
 }
 
 impl Service {
@@ -96,6 +100,7 @@ impl Service {
             override_flag: true,
             router: false,
             source: None,
+            delayed: false,
         }
     }
 }
@@ -147,7 +152,7 @@ impl Datapath {
             pins.remove()?;
             drop(lock);
         }
-        let mut ebpf = object::load(object::embedded()?, options.log, None)?;
+        let mut ebpf = object::load(object::embedded()?, options.log, options.extra, None)?;
         pins.create()?;
         let lock = pins.lock()?;
         let undo = Undo { pins: &pins, armed: true };
@@ -171,7 +176,7 @@ impl Datapath {
 
     fn adopt(options: &Options, ifindex: u32, pins: Pins, lock: File) -> Result<Self, Error> {
         let name = &options.interface;
-        let mut ebpf = object::load(object::embedded()?, options.log, Some(&pins.maps()))?;
+        let mut ebpf = object::load(object::embedded()?, options.log, options.extra, Some(&pins.maps()))?;
         let loaded = program_info(&ebpf)?;
         let attached = attached(name, ifindex)?;
         let pinned = pinned_program(&pins);
@@ -228,13 +233,26 @@ impl Datapath {
         Self::unattached_from(object::embedded()?)
     }
 
+    /// As [`Datapath::unattached`], with the program of [`Options::extra`].
+    ///
+    /// # Errors
+    ///
+    /// If it is not embedded or cannot be loaded.
+    pub fn unattached_extra() -> Result<Self, Error> {
+        Self::unattached_program(object::embedded()?, true)
+    }
+
     /// As [`Datapath::unattached`], with the program of another object, for tests of what a faulty program would do.
     ///
     /// # Errors
     ///
     /// If it cannot be loaded.
     pub fn unattached_from(object: &[u8]) -> Result<Self, Error> {
-        let mut ebpf = object::load(object, false, None)?;
+        Self::unattached_program(object, false)
+    }
+
+    fn unattached_program(object: &[u8], extra: bool) -> Result<Self, Error> {
+        let mut ebpf = object::load(object, false, extra, None)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let rings = Rings::take(&mut ebpf, false)?;
         maps.initialise(0);
@@ -292,6 +310,26 @@ impl Datapath {
     /// Opens the gate of service `index` until `open_until_ns` of `CLOCK_MONOTONIC`; 0 shuts it. One store, no system call.
     pub fn set_lease(&mut self, index: u32, open_until_ns: u64) {
         self.maps.set_lease(index, open_until_ns);
+    }
+
+    /// Replaces the gates of single routers of service `index`, which go before the service's: open until that time of
+    /// `CLOCK_MONOTONIC`, 0 = shut. A router that is not among them is under the service's gate. Only the program of
+    /// [`Options::extra`] looks at them.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written, as when it is full; what could be written is.
+    pub fn set_router_gates(&mut self, index: u32, gates: &[([u8; MAC_LENGTH], u64)]) -> Result<(), Error> {
+        self.maps.set_router_gates(index, gates)
+    }
+
+    /// The gates of single routers of service `index`.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn router_gates(&self, index: u32) -> Result<Vec<([u8; MAC_LENGTH], u64)>, Error> {
+        self.maps.router_gates(index)
     }
 
     /// The gate of service `index`.

@@ -9,8 +9,9 @@ use aya::{
 
 use super::{Error, maps::NAMES};
 
-/// Name of the program in the object.
+/// Names of the programs in the object: the one, and the one with extras.
 const PROGRAM: &str = "anycast";
+const PROGRAM_EXTRA: &str = "anycast_extra";
 
 /// Level of the program's log: everything, or nothing; then the verifier removes the code.
 const LOG_ALL: u8 = u8::MAX;
@@ -26,8 +27,8 @@ pub(super) fn embedded() -> Result<&'static [u8], Error> {
     Err(Error::NotEmbedded)
 }
 
-/// Loads maps and program of `object`. With `pinned`, the maps of that directory are used instead of new ones.
-pub(super) fn load(object: &[u8], log: bool, pinned: Option<&Path>) -> Result<Ebpf, Error> {
+/// Loads maps and one of the programs of `object`. With `pinned`, the maps of that directory are used instead of new ones.
+pub(super) fn load(object: &[u8], log: bool, extra: bool, pinned: Option<&Path>) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     let level = if log { LOG_ALL } else { LOG_NOTHING };
     loader.override_global("AYA_LOG_LEVEL", &level, true);
@@ -37,21 +38,26 @@ pub(super) fn load(object: &[u8], log: bool, pinned: Option<&Path>) -> Result<Eb
         }
     }
     let mut ebpf = loader.load(object).map_err(|error| failure(&error))?;
-    program_mut(&mut ebpf)?.load().map_err(|error| failure(&error))?;
+    let name = if extra { PROGRAM_EXTRA } else { PROGRAM };
+    program_mut(&mut ebpf, name)?.load().map_err(|error| failure(&error))?;
     Ok(ebpf)
 }
 
 /// The loaded program.
 pub(super) fn program(ebpf: &Ebpf) -> Result<&Xdp, Error> {
-    ebpf.program(PROGRAM).and_then(|program| program.try_into().ok()).ok_or_else(no_program)
+    let programs = [PROGRAM, PROGRAM_EXTRA].map(|name| {
+        let program: Option<&Xdp> = ebpf.program(name).and_then(|program| program.try_into().ok());
+        program.filter(|program| program.fd().is_ok())
+    });
+    programs.into_iter().flatten().next().ok_or_else(|| no_program(PROGRAM))
 }
 
-fn program_mut(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
-    ebpf.program_mut(PROGRAM).and_then(|program| program.try_into().ok()).ok_or_else(no_program)
+fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Error> {
+    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or_else(|| no_program(name))
 }
 
-fn no_program() -> Error {
-    Error::Load { message: format!("the embedded object has no XDP program `{PROGRAM}`") }
+fn no_program(name: &str) -> Error {
+    Error::Load { message: format!("the embedded object has no XDP program `{name}`") }
 }
 
 /// What a failure to load means: aya's errors hide the system's several levels deep.

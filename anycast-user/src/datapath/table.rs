@@ -151,7 +151,7 @@ fn value(service: &Service, (address, vlan): Key, index: u32, mac: [u8; MAC_LENG
         na_flags: u32::from(flags),
         ports,
         mac,
-        pad: [0; 2],
+        flags: if service.delayed { abi::SERVICE_DELAYED } else { 0 },
         checksum_base,
     }
 }

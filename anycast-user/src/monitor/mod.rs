@@ -26,6 +26,7 @@
 pub mod check;
 pub mod link;
 pub mod process;
+pub mod router;
 pub mod sockets;
 
 mod task;

@@ -250,8 +250,16 @@ fn ownership(scrape: &mut Scrape, status: &Status) {
     let socket_drops =
         scrape.gauge("anycast_socket_drops", "What the service's sockets dropped since they were opened");
     let peers = scrape.gauge("anycast_peers", "Other servers heard, by the state they say they are in");
+    let routers =
+        scrape.gauge("anycast_routers", "Routers on the link, by whether this server owns their entry");
+    let told = scrape.counter("anycast_router_advertisements_sent", "Advertisements sent to single routers");
     for service in &status.services {
         let plain = labels(service, &[]);
+        for (owned, word) in [(true, "here"), (false, "elsewhere")] {
+            let count = service.routers.iter().filter(|router| router.owned_here == owned).count() as u64;
+            routers.get_or_create(&labels(service, &[("owned", word)])).set(float(count));
+        }
+        told.get_or_create(&plain).inc_by(service.router_advertisements_total);
         for each in State::ALL {
             state.get_or_create(&labels(service, &[("state", each.name())])).set(flag(each == service.state));
             let count = service.peers.iter().filter(|peer| peer.state == each).count() as u64;
@@ -394,6 +402,8 @@ mod tests {
             format!("anycast_solicitations_refused_total{{{dns},reason=\"shut\"}} 3"),
             format!("anycast_service_transitions_total{{{dns}}} 4"),
             format!("anycast_peers{{{dns},state=\"ready\"}} 1.0"),
+            format!("anycast_routers{{{dns},owned=\"here\"}} 1.0"),
+            format!("anycast_router_advertisements_sent_total{{{dns}}} 6"),
             format!(
                 "anycast_check_duration_seconds{{{dns},kind=\"dns\",target=\"[::1]:53 health.example. SOA\"}} 0.0005"
             ),

@@ -108,6 +108,32 @@ pub struct Service {
     pub checks: Vec<Check>,
     /// Other servers heard for this service.
     pub peers: Vec<Peer>,
+    /// Different servers own different routers' entries.
+    #[serde(default)]
+    pub per_router: bool,
+    /// Routers on the link.
+    #[serde(default)]
+    pub routers: Vec<Router>,
+    /// Advertisements sent to single routers by this daemon.
+    #[serde(default)]
+    pub router_advertisements_total: u64,
+}
+
+/// A router on a service's link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Router {
+    /// Its link-local address.
+    pub address: IpAddr,
+    /// The MAC address it sends from.
+    pub mac: String,
+    /// How this server knows it: `solicitation`, `advertisement`, `neighbour` or `peer`; `null` = only the owner names it.
+    pub seen_by: Option<String>,
+    /// Seconds since it was last seen.
+    pub seen_seconds: Option<f64>,
+    /// Id of the server that owns its entry; `null` = whoever owns the address.
+    pub owner: Option<String>,
+    /// Whether that is this server.
+    pub owned_here: bool,
 }
 
 /// A server's part in a service.
@@ -350,6 +376,9 @@ impl Service {
             counters: Counters::default(),
             checks: Vec::new(),
             peers: Vec::new(),
+            per_router: false,
+            routers: Vec::new(),
+            router_advertisements_total: 0,
         }
     }
 }
@@ -409,6 +438,26 @@ pub(crate) mod tests {
                 heard_ms: 41,
                 load: Some(125),
             }],
+            per_router: true,
+            routers: vec![
+                Router {
+                    address: "fe80::2ac:ff:fe00:fffe".parse().unwrap(),
+                    mac: "02:ac:00:00:ff:fe".into(),
+                    seen_by: Some("advertisement".into()),
+                    seen_seconds: Some(120.0),
+                    owner: Some("02005e0053000002".into()),
+                    owned_here: false,
+                },
+                Router {
+                    address: "fe80::1".parse().unwrap(),
+                    mac: "02:00:5e:00:53:fe".into(),
+                    seen_by: None,
+                    seen_seconds: None,
+                    owner: Some("02005e0053000001".into()),
+                    owned_here: true,
+                },
+            ],
+            router_advertisements_total: 6,
             ..Service::unknown("dns", "2001:db8:1::53".parse().unwrap(), "eth0")
         };
         let dns6 = Service {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::status::{Check, Interface, Peer, Service, Status};
+use super::status::{Check, Interface, Peer, Router, Service, Status};
 
 /// Columns of the narrowest terminal anybody uses.
 const WIDTH: usize = 80;
@@ -127,6 +127,9 @@ fn service(text: &mut String, service: &Service) {
     for peer in &service.peers {
         self::peer(text, peer);
     }
+    for router in &service.routers {
+        self::router(text, router, service.per_router);
+    }
 }
 
 fn traffic(text: &mut String, service: &Service) {
@@ -184,6 +187,20 @@ fn peer(text: &mut String, peer: &Peer) {
     }
     if let Some(address) = peer.address {
         parts.push(address.to_string());
+    }
+    wrapped(text, INDENT, &parts);
+}
+
+fn router(text: &mut String, router: &Router, per_router: bool) {
+    let mut parts = vec![format!("router {}", router.address), router.mac.clone()];
+    match &router.owner {
+        _ if router.owned_here => parts.push("owned here".to_owned()),
+        Some(owner) => parts.push(format!("owned by {owner}")),
+        None if per_router => parts.push("under *".to_owned()),
+        None => {}
+    }
+    if let (Some(by), Some(ago)) = (&router.seen_by, router.seen_seconds) {
+        parts.push(format!("{by} {} ago", seconds(ago)));
     }
     wrapped(text, INDENT, &parts);
 }
@@ -280,6 +297,8 @@ mod tests {
             "check dns [::1]:53 health.example. SOA DOWN  3 failures",
             "timed out after 300ms waiting for the UDP answer",
             "peer 02005e0053000002 ready  heard 41 ms ago  load 12.5 %  fe80::2",
+            "router fe80::1  02:00:5e:00:53:fe  owned here",
+            "owned by 02005e0053000002",
             "interface eth0 up  xdp native program 17 (taken over)  mac 02:00:5e:00:53:01",
             "drops  gate_shut 3  ns_checksum 1",
         ] {

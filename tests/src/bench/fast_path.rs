@@ -48,7 +48,8 @@ impl Drop for Attached<'_> {
 /// The fast path is not built, or refused.
 pub fn attach(wire: &Wire, mode: Mode) -> Result<Attached<'_>> {
     let scratch = Scratch::new()?;
-    let options = Options { interface: SERVER.to_owned(), mode, bpffs: scratch.bpffs(), log: false };
+    let options =
+        Options { interface: SERVER.to_owned(), mode, bpffs: scratch.bpffs(), log: false, extra: false };
     let datapath = wire.server.run(|| Datapath::open(&options)).context("attach the fast path")?;
     let mut attached = Attached { wire, datapath: None, _scratch: scratch };
     let datapath = attached.datapath.insert(datapath);
@@ -60,6 +61,7 @@ pub fn attach(wire: &Wire, mode: Mode) -> Result<Attached<'_>> {
             override_flag: true,
             router: false,
             source: Some(SERVER_LINK_LOCAL),
+            delayed: false,
         })
         .collect();
     for index in datapath.set_services(SERVER_MAC, &services).context("fill the table")? {

@@ -8,6 +8,7 @@ mod document;
 pub mod failover;
 mod fast_path;
 mod flood;
+pub mod per_router;
 mod solicitations;
 mod stats;
 mod wire;

@@ -85,6 +85,7 @@ pub fn services() -> Vec<Service> {
         override_flag: true,
         router: false,
         source: Some(LINK_LOCAL),
+        delayed: false,
     };
     vec![
         plain.clone(),
@@ -245,7 +246,13 @@ mod tests {
     #[test]
     fn the_reference_meets_every_case() {
         for case in all() {
-            let world = World { mac: MAC, services: &case.services, gates: &case.gates, now_ns: 1 << 40 };
+            let world = World {
+                mac: MAC,
+                services: &case.services,
+                gates: &case.gates,
+                now_ns: 1 << 40,
+                extra: None,
+            };
             let outcome = world.handle(&case.frame);
             assert!(case.expect.is_met_by(&outcome), "{}\n{:#?}\n{outcome:#?}", case.name, case.expect);
         }

@@ -42,7 +42,13 @@ impl FastPath {
     /// # Errors
     /// As [`Datapath::open`].
     pub fn attach_services(server: &Server, mode: Mode, services: &[Service]) -> Result<Self> {
-        let options = Options { interface: SERVER.to_owned(), mode, bpffs: server.bpffs.clone(), log: false };
+        let options = Options {
+            interface: SERVER.to_owned(),
+            mode,
+            bpffs: server.bpffs.clone(),
+            log: false,
+            extra: false,
+        };
         // Index and offloads of the interface are looked up in the namespace of the thread that asks.
         let (datapath, indexes) = server.namespace.run(|| {
             let mut datapath = Datapath::open(&options).context("attach the fast path")?;

@@ -27,7 +27,9 @@ pub mod namespace;
 pub mod neighbour;
 pub mod nsd;
 pub mod programs;
+pub mod quota;
 pub mod responder;
+pub mod second_router;
 pub mod solicitor;
 pub mod wait;
 

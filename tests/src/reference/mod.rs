@@ -34,6 +34,8 @@ pub struct Service {
     pub router: bool,
     /// Source address of the advertisements; none = the service address.
     pub source: Option<Ipv6Addr>,
+    /// Multicast solicitations are the controller's to answer; only in a world with extras.
+    pub delayed: bool,
 }
 
 /// What becomes of a frame.
@@ -73,7 +75,12 @@ pub struct World<'a> {
     pub gates: &'a [Gate],
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub now_ns: u64,
+    /// With extras: the gates of single routers, by service and MAC address, which go before the service's lease.
+    pub extra: Option<&'a [RouterGate]>,
 }
+
+/// The gate of one router: service, MAC address, open until.
+pub type RouterGate = (usize, Mac, u64);
 
 /// The link layer of a frame.
 #[derive(Clone, Debug)]
@@ -139,9 +146,15 @@ impl World<'_> {
         })
     }
 
-    /// The reason why the gate is shut, and its counter.
-    fn refusal(&self, index: usize) -> Option<(Drop, Counters)> {
-        let gate = self.gates[index];
+    /// The reason why the gate is shut, and its counter. A stranger's duplicate address detection is under the service's gate.
+    fn refusal(&self, index: usize, kind: u32, from: Mac) -> Option<(Drop, Counters)> {
+        let mut gate = self.gates[index];
+        let named = |(service, mac, _): &&RouterGate| *service == index && *mac == from;
+        if kind != abi::EVENT_SOLICITED_DAD
+            && let Some((_, _, until)) = self.extra.and_then(|gates| gates.iter().find(named))
+        {
+            gate.open_until_ns = *until;
+        }
         match gate.hold {
             abi::HOLD_OPEN => None,
             abi::HOLD_SHUT => Some((Drop::GateHeld, Counters { refused_held: 1, ..Default::default() })),
@@ -163,14 +176,34 @@ impl World<'_> {
             abi::EVENT_SOLICITED_UNICAST => Counters { solicitations_unicast: 1, ..Default::default() },
             _ => Counters { solicitations_dad: 1, ..Default::default() },
         };
-        let Some((reason, refused)) = self.refusal(index) else {
+        let event = |kind| Event {
+            kind,
+            index: index as u32,
+            address: memory(source),
+            mac: link.source,
+            announced: [0; 6],
+            vlan: link.vlan_number(),
+            flags: 0,
+        };
+        let Some((reason, refused)) = self.refusal(index, kind, link.source) else {
+            let multicast = kind == abi::EVENT_SOLICITED_MULTICAST && source.is_ipv6();
+            if self.extra.is_some() && multicast && self.services[index].delayed {
+                return Outcome {
+                    verdict: Verdict::Drop,
+                    frame: Vec::new(),
+                    counted: Some((index, counted)),
+                    reasons: vec![Drop::Delayed],
+                    event: Some(event(abi::EVENT_SOLICITED_DELAYED)),
+                };
+            }
             counted.answered = 1;
+            let told = self.extra.is_some() && kind != abi::EVENT_SOLICITED_DAD;
             return Outcome {
                 verdict: Verdict::Tx,
                 frame: answer,
                 counted: Some((index, counted)),
                 reasons: Vec::new(),
-                event: None,
+                event: told.then(|| event(abi::EVENT_SOLICITED_ANSWERED)),
             };
         };
         counted.refused_held = refused.refused_held;
@@ -181,15 +214,7 @@ impl World<'_> {
             frame: Vec::new(),
             counted: Some((index, counted)),
             reasons: vec![reason],
-            event: Some(Event {
-                kind,
-                index: index as u32,
-                address: memory(source),
-                mac: link.source,
-                announced: [0; 6],
-                vlan: link.vlan_number(),
-                flags: 0,
-            }),
+            event: Some(event(kind)),
         }
     }
 

@@ -134,6 +134,7 @@ fn advertise(server: &Server, service: IpAddr, override_entry: bool) {
             target,
             router: false,
             override_entry,
+            solicited: false,
             recipient: Recipient::Link,
             vlan: 0,
         }
