@@ -132,6 +132,10 @@ fn rotation_leaves_the_routers_where_they_are() {
     let mut sim = settled(3, 4, rotating);
     let before = (0..4).map(|router| sim.gates_of(router)).collect::<Vec<_>>();
     sim.run(Duration::from_secs(60));
+    for router in 0..4 {
+        let watch = sim.watch_of(router).expect("seen");
+        assert_eq!((watch.none().length, watch.several().length), (Duration::ZERO, Duration::ZERO));
+    }
     assert!(sim.changes().filter(|(_, _, to, _)| *to == State::Owner).count() > 8, "slices end");
     assert_eq!((0..4).map(|router| sim.gates_of(router)).collect::<Vec<_>>(), before);
     // An advertisement of the new owner to all nodes moves every entry; its own server moves it back.
@@ -230,7 +234,8 @@ fn the_bounds_hold_for_each_router_in_random_histories() {
         let servers = 2 + random.below(4) as usize;
         let delay = Duration::from_millis(2);
         let jitter = Duration::from_millis(3);
-        let network = Network { delay, jitter, loss: 0.05, loss_run: 2, duplication: 0.02 };
+        let network =
+            Network { delay, jitter, loss: 0.05, loss_run: 2, duplication: 0.02, ..Network::default() };
         let config = if random.chance(0.5) { per_router } else { rotating };
         let mut sim = Sim::new(&Plan { servers, seed, network, config });
         for server in 0..servers {

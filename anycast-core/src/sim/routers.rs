@@ -35,7 +35,12 @@ pub(super) struct Routers {
 
 impl Routers {
     pub(super) fn new(servers: usize) -> Self {
-        Self { routers: Vec::new(), gates: vec![BTreeMap::new(); servers], able: vec![false; servers], sent: Vec::new() }
+        Self {
+            routers: Vec::new(),
+            gates: vec![BTreeMap::new(); servers],
+            able: vec![false; servers],
+            sent: Vec::new(),
+        }
     }
 
     pub(super) fn crash_host(&mut self, server: usize) {

@@ -175,10 +175,10 @@ impl Service {
             rate: told.rate,
             count: 0,
         };
-        let peers = cx
-            .link
-            .reports(cx.now, self.slot)
-            .filter(|(_, known)| known.report.state == State::Ready && known.report.routers.is_some());
+        // The last owner of `*`, from whom a slice has just been taken, says for a moment more that it owns.
+        let peers = cx.link.reports(cx.now, self.slot).filter(|(_, known)| {
+            matches!(known.report.state, State::Ready | State::Owner) && known.report.routers.is_some()
+        });
         let all: BTreeMap<ServerId, Candidate> = peers
             .map(|(server, known)| {
                 let load = known.report.load;
