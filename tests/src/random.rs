@@ -430,7 +430,7 @@ mod tests {
             }
         }
         assert_eq!(verdicts.len(), 3);
-        // The last three are the driver's and the rings' and cannot be reached by one frame.
+        // Those left are the driver's, the rings' and the other program's, and cannot be reached by one frame.
         assert_eq!(reasons.len(), anycast_common::abi::DROPS - 4, "{reasons:?}");
     }
 }

@@ -36,8 +36,8 @@ fn program_and_model_agree_on_random_frames() {
     }));
     println!("{verdicts:?}, {counted} passed and counted, {events} events, {reasons:?}");
     if frames >= FRAMES {
-        // All but what a single frame cannot cause: no room in the driver, a full ring, another one.
-        assert_eq!(reasons.len(), DROPS - 3, "not every reason was reached: {reasons:?}");
+        // All but what a single frame cannot cause here: no room in the driver, a full ring, another one, a delay.
+        assert_eq!(reasons.len(), DROPS - 4, "not every reason was reached: {reasons:?}");
         assert!(counted > frames / 200 && events > frames / 200, "{counted} counted, {events} events");
         let answered = verdicts.get("Tx").copied().unwrap_or(0);
         assert!(answered > frames / 50, "only {answered} answers");
