@@ -1,5 +1,8 @@
 //! What `per_router` is good for: two routers, each with a client; two servers, each limited far below what the machine can do.
 //! With one owner the farm answers what one server can; with the routers shared out, what both can.
+//!
+//! A CPU quota also pays for what a server receives and cannot answer, so that one owner that is asked twice as much as it can answers
+//! less than it could, and the gain may be more than the number of servers. Where both servers answer all, it is at least what is told.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -91,7 +94,9 @@ impl Bench {
             more: format!("per_router = {per_router}"),
             ..ServiceOptions::new("dns", SERVICE)
         };
-        let options = DaemonOptions::with(service);
+        // Nothing is to move for want of processor time on a busy machine.
+        let (heartbeat, lease) = (Duration::from_millis(250), Duration::from_secs(1));
+        let options = DaemonOptions { heartbeat, lease, ..DaemonOptions::with(service) };
         for server in &self.farm.servers {
             self.daemons.push(Daemon::start(server, &options)?);
         }
@@ -209,10 +214,6 @@ pub fn measure() -> Result<Gain> {
     bench.start(true)?;
     bench.limit(Some(period))?;
     let shared = bench.spell()?;
-    ensure!(
-        shared.answered < 0.95 * shared.asked,
-        "with both servers all queries were answered: the clients are what limits"
-    );
     bench.limit(None)?;
     bench.stop()?;
     Ok(Gain {

@@ -41,6 +41,9 @@ impl Quota {
         if !quota.directory.join(limit).exists() {
             bail!("this kernel has no CPU quotas: {limit} is missing in {}", quota.directory.display());
         }
+        // The group is to get its quota whatever else the machine does: the greatest weight there is.
+        let (file, weight) = if version_2 { ("cpu.weight", "10000") } else { ("cpu.shares", "262144") };
+        write(&quota.directory.join(file), weight)?;
         Ok(quota)
     }
 
