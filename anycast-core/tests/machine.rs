@@ -240,12 +240,13 @@ fn an_announced_interval_is_what_an_owner_is_waited_for() {
         assert_eq!(harness.state(), State::Owner);
         harness.machine.status(ms(100_000)).services[0].since.since(ms(140)).as_millis()
     };
-    assert_eq!(silent_for(50), 170);
-    assert_eq!(silent_for(1_000), 3_020);
-    assert_eq!(silent_for(100_000), 30_020, "no owner is waited for longer than 30 s");
+    // Three intervals, a quarter of a heartbeat for the third to be late, and a step for the owner to answer.
+    assert_eq!(silent_for(50), 182);
+    assert_eq!(silent_for(1_000), 3_032);
+    assert_eq!(silent_for(100_000), 30_032, "no owner is waited for longer than 30 s");
 }
 
-/// Ready behind server 5, which was last heard at 155 ms and is missed from 305 ms on.
+/// Ready behind server 5, which was last heard at 155 ms and is missed from 317.5 ms on.
 fn ready() -> Harness {
     let mut harness = Harness::new(sim::config(0));
     harness.able(0);
@@ -278,10 +279,10 @@ fn silence_that_this_process_slept_through_is_not_the_owners() {
 
     // Negative control: awake all along, silence is silence.
     let mut harness = ready();
-    harness.until(304);
-    assert_eq!(owner(&harness, 304), Owner::Peer(ServerId(5)));
-    assert!(asks(&harness.handle(305, Event::Tick)));
-    assert_eq!(owner(&harness, 305), Owner::None);
+    harness.until(317);
+    assert_eq!(owner(&harness, 317), Owner::Peer(ServerId(5)));
+    assert!(asks(&harness.handle(318, Event::Tick)));
+    assert_eq!(owner(&harness, 318), Owner::None);
 }
 
 #[test]

@@ -138,10 +138,8 @@ impl Machine {
     /// Does a heartbeat that says that its sender owns make this server look at nobody else?
     pub fn only_notes_owners(&self) -> bool {
         self.services.iter().all(|service| {
-            let listens = matches!(
-                service.phase,
-                Phase::Down | Phase::Listening | Phase::Ready | Phase::Standby | Phase::Drained
-            );
+            let listens =
+                matches!(service.phase, Phase::Down | Phase::Listening | Phase::Ready | Phase::Drained);
             listens && !service.deaf && service.config.mode != Mode::Solicited
         })
     }

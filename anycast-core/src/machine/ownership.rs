@@ -124,7 +124,7 @@ impl Service {
         self.timers.disarm(Timer::Contest);
         self.timers.disarm(Timer::Foreign);
         if let Some(peer) = cx.link.peer(rival.server) {
-            self.timers.arm(Timer::Silent, peer.deadline());
+            self.timers.arm(Timer::Silent, peer.deadline() + cx.tolerance());
         }
         let Some(known) = cx.link.report(cx.now, rival.server, self.slot) else { return };
         self.successors.clone_from(&known.report.successors);

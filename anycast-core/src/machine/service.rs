@@ -137,10 +137,17 @@ impl Context<'_> {
         self.heartbeat.unwrap_or_default() * 3
     }
 
+    /// What is added to an owner's three intervals before it is missed: its third heartbeat, on its way since the end of the
+    /// third, may take longer than the one that was heard last. Without this two lost heartbeats would be missed like
+    /// three, every other time.
+    pub(crate) fn tolerance(&self) -> Duration {
+        self.heartbeat.unwrap_or_default() / 4
+    }
+
     /// How long an old owner goes on answering while a new one takes over: the loss of a heartbeat and all steps of the
     /// contest fit.
     fn hand_over(&self) -> Duration {
-        self.dead_interval() + STEP * (STEPS_MAX as u32 + 2)
+        self.dead_interval() + self.tolerance() + STEP * (STEPS_MAX as u32 + 2)
     }
 
     pub(crate) fn alarm(&mut self, alarm: Alarm) {

@@ -14,6 +14,9 @@ use crate::heartbeat::Message;
 /// A sender not heard for this long may have been forgotten: what it says is read in full.
 const FRESH: Duration = Duration::from_secs(30);
 
+/// The end of a slice is this near.
+const SLICE_ENDS: Duration = Duration::from_secs(1);
+
 /// A heartbeat, read once for all who hear it.
 #[derive(Debug)]
 pub(super) struct Heard {
@@ -63,7 +66,10 @@ impl Again {
     /// Reads a heartbeat for all who will hear it.
     pub(super) fn read(&mut self, from: usize, message: Message) -> Arc<Heard> {
         let loud = message.leaving || message.services.iter().any(|report| report.suspect);
-        let owns = !loud && message.services.iter().all(|report| report.state == State::Owner);
+        // A slice that is all but over may end with this very heartbeat.
+        let ends = |left: Option<Duration>| left.is_some_and(|left| left < SLICE_ENDS);
+        let owns = !loud
+            && message.services.iter().all(|report| report.state == State::Owner && !ends(report.slice_left));
         let mut content = 0;
         if !loud && message.services.iter().all(|report| report.state != State::Owner) {
             content = match &self.said[from] {

@@ -122,9 +122,6 @@ impl<'a> Drive<'a> {
             drive.push(Time::ZERO + POLL, Todo::Poll);
         }
         drive.push(Time::ZERO + Duration::from_secs(1), Todo::Second);
-        for (number, step) in scenario.steps.iter().enumerate() {
-            drive.push(Time::ZERO + scenario.warm_up + step.at, Todo::Step(number, 1));
-        }
         Ok(drive)
     }
 
@@ -147,8 +144,11 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    /// Counting begins.
+    /// Counting begins, and the steps.
     fn begin(&mut self) {
+        for (number, step) in self.scenario.steps.iter().enumerate() {
+            self.push(self.sim.now() + step.at, Todo::Step(number, 1));
+        }
         self.sim.forget();
         self.before = self.sim.traffic();
         self.start = self.sim.now();
@@ -170,7 +170,8 @@ impl<'a> Drive<'a> {
         figures.servers = self.sim.servers();
         figures.time = self.sim.now().since(self.start);
         figures.ownerless = watch.ownerless();
-        figures.ownerless_worst = longest(&spells).max(watch.none().length);
+        figures.ownerless_worst = longest(&spells);
+        figures.ownerless_alone = watch.none().length;
         figures.ownerless_in_company = company.length;
         figures.owners =
             if self.scenario.farm.mode == Mode::Solicited { Duration::ZERO } else { watch.several().length };
@@ -218,7 +219,10 @@ impl<'a> Drive<'a> {
         for entry in self.sim.take_log() {
             match entry.action {
                 Action::Advertise { .. } => {
-                    if let Some(cause) = self.cause(entry.at) {
+                    // Those of the first who took over, not of whose turn it was later.
+                    if let Some(cause) = self.cause(entry.at)
+                        && self.figures.happened[cause].handovers <= 1
+                    {
                         self.figures.happened[cause].advertisements += 1;
                     }
                 }
@@ -421,9 +425,11 @@ impl<'a> Drive<'a> {
         }
         self.figures.queries += count;
         match self.sim.entry() {
-            Some(server) if self.sim.serves(server) => {
-                self.answered[server] += count;
-                self.sim.arrive(count);
+            Some(server) if self.sim.serves(server) && self.sim.unreached(server) < 1.0 => {
+                let reached = count - (count as f64 * self.sim.unreached(server)).round() as u64;
+                self.figures.lost += count - reached;
+                self.answered[server] += reached;
+                self.sim.arrive(reached);
                 self.astray = None;
             }
             entry => {
@@ -466,4 +472,6 @@ fn cut(sim: &mut Sim, server: usize, from: usize, to: usize, way: Way, loss: f64
             sim.worsen(other, server, loss);
         }
     }
+    // The router is one of the others.
+    sim.worsen_router(server, (way != Way::In).then_some(loss), (way != Way::Out).then_some(loss));
 }

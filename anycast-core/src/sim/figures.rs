@@ -23,7 +23,9 @@ pub struct Figures {
     pub ownerless: Duration,
     /// The longest such time at a stretch.
     pub ownerless_worst: Duration,
-    /// The longest of them while two servers or more could serve and heard each other.
+    /// The longest time with no gate open at all although a server that the router reaches could serve.
+    pub ownerless_alone: Duration,
+    /// The longest such time while two servers or more could serve and heard each other.
     pub ownerless_in_company: Duration,
     /// The longest time with more than one gate open on an unbroken link.
     pub owners: Duration,
@@ -83,6 +85,7 @@ impl Figures {
         self.time += other.time;
         self.ownerless += other.ownerless;
         self.ownerless_worst = self.ownerless_worst.max(other.ownerless_worst);
+        self.ownerless_alone = self.ownerless_alone.max(other.ownerless_alone);
         self.ownerless_in_company = self.ownerless_in_company.max(other.ownerless_in_company);
         self.owners = self.owners.max(other.owners);
         self.happened.extend(other.happened);

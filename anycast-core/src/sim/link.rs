@@ -58,11 +58,23 @@ pub(super) struct Link {
     /// Ways that lose more than the network's share.
     broken: usize,
     lost: Vec<u32>,
+    /// Share of frames lost from each server to the router, and back.
+    router: Vec<(f32, f32)>,
 }
 
 impl Link {
     pub(super) fn new(servers: usize) -> Self {
-        Self { servers, worse: Vec::new(), broken: 0, lost: Vec::new() }
+        Self { servers, worse: Vec::new(), broken: 0, lost: Vec::new(), router: vec![(0.0, 0.0); servers] }
+    }
+
+    /// The ways between a server and the router: what it sends, and what is sent to it.
+    pub(super) fn router(&mut self, server: usize) -> &mut (f32, f32) {
+        &mut self.router[server]
+    }
+
+    /// The share of frames that the router's queries lose on their way to a server.
+    pub(super) fn unreached(&self, server: usize) -> f64 {
+        self.router[server].1.into()
     }
 
     /// From now on the way from one server to another loses this share, at least. 1 = cut.
@@ -128,7 +140,16 @@ impl Link {
     }
 
     /// Carries one frame to the router: after what delay it arrives, if it does.
-    pub(super) fn carry_to_router(&self, network: &Network, random: &mut Random) -> Option<Duration> {
+    pub(super) fn carry_to_router(
+        &self,
+        network: &Network,
+        random: &mut Random,
+        from: usize,
+    ) -> Option<Duration> {
+        let worse = self.router[from].0;
+        if worse > 0.0 && (worse >= 1.0 || random.chance(f64::from(worse))) {
+            return None;
+        }
         if network.loss > 0.0 && random.chance(network.loss) {
             return None;
         }

@@ -111,6 +111,20 @@ impl Sim {
         self.watch.unbroken(self.now, !self.link.broken());
     }
 
+    /// Frames between a server and the router are lost with these probabilities: what it sends, and what is sent to it.
+    pub fn worsen_router(&mut self, server: usize, out: Option<f64>, back: Option<f64>) {
+        let ways = self.link.router(server);
+        *ways = (out.map_or(ways.0, |loss| loss as f32), back.map_or(ways.1, |loss| loss as f32));
+        let reachable = ways.0 < 1.0 && ways.1 < 1.0;
+        self.watch.reachable(self.now, server, reachable);
+        self.watch_able(server);
+    }
+
+    /// The share of queries that do not reach a server whose entry the router has.
+    pub fn unreached(&self, server: usize) -> f64 {
+        self.link.unreached(server)
+    }
+
     /// Both ways between a server and all others.
     pub fn isolate(&mut self, server: usize, cut: bool) {
         for other in (0..self.servers.len()).filter(|other| *other != server) {
@@ -160,6 +174,9 @@ impl Sim {
                 continue;
             }
             self.servers[server].solicitations += 1;
+            if !self.watch.reaches(server) {
+                continue;
+            }
             if self.open(server) {
                 self.entry.get_or_insert(server);
             } else {
@@ -210,7 +227,8 @@ impl Sim {
         let state = &self.servers[server];
         let stopping = || state.machine.as_ref().is_some_and(Machine::stopping);
         let drained = state.config.services[0].restored.drained;
-        let able = state.process
+        let able = self.watch.reaches(server)
+            && state.process
             && !state.hangs
             && state.machine.is_some()
             && state.paused_until.is_none()

@@ -233,7 +233,7 @@ impl Sim {
                 self.broken.push((self.now, server, Broken::Bucket));
             }
         }
-        if let Some(delay) = self.link.carry_to_router(&self.network, &mut self.random) {
+        if let Some(delay) = self.link.carry_to_router(&self.network, &mut self.random, server) {
             self.queue.push(self.now + delay, Happening::Router(server));
         }
         self.broadcast(server, Payload::Advertisement(mac(server)));

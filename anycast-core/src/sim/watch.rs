@@ -20,6 +20,8 @@ pub struct Watch {
     gates: usize,
     able_since: Vec<Option<Time>>,
     able: usize,
+    /// The router reaches the server and hears it.
+    reachable: Vec<bool>,
     /// No way of the link is worse than the network says.
     unbroken: bool,
     /// Since when some server has been able without a break, each change of the set aside.
@@ -31,7 +33,7 @@ pub struct Watch {
     none: Spell,
     company: Spell,
     several: Spell,
-    /// Since when no gate is open while somebody could serve, whoever it is.
+    /// Since when no gate is open that the router reaches, while somebody could serve it, whoever it is.
     ownerless_since: Option<Time>,
     spells: Vec<Spell>,
     ownerless: Duration,
@@ -44,6 +46,7 @@ impl Watch {
             gates: 0,
             able_since: vec![None; servers],
             able: 0,
+            reachable: vec![true; servers],
             unbroken: true,
             any_able: None,
             none_since: None,
@@ -74,19 +77,19 @@ impl Watch {
         self.several
     }
 
-    /// All time without an open gate while a server could serve.
+    /// All time without an open gate that the router reaches while a server could serve it.
     pub const fn ownerless(&self) -> Duration {
         self.ownerless
     }
 
-    /// Each time without an open gate while a server could serve, oldest first.
+    /// Each time without an open gate that the router reaches while a server could serve it, oldest first.
     pub fn spells(&self) -> &[Spell] {
         &self.spells
     }
 
-    /// Number of open gates.
-    pub const fn gates(&self) -> usize {
-        self.gates
+    /// Does the router reach the server, and hear it?
+    pub fn reaches(&self, server: usize) -> bool {
+        self.reachable[server]
     }
 
     pub(super) fn forget(&mut self, now: Time) {
@@ -138,6 +141,19 @@ impl Watch {
         self.look(now);
     }
 
+    /// The way between a server and the router was cut or mended.
+    pub(super) fn reachable(&mut self, now: Time, server: usize, reachable: bool) {
+        if std::mem::replace(&mut self.reachable[server], reachable) != reachable {
+            self.look(now);
+        }
+    }
+
+    /// Is there no open gate that the router reaches, and a server that could serve it?
+    fn unserved(&self) -> bool {
+        let open = || self.open.iter().zip(&self.reachable).any(|(open, reachable)| *open && *reachable);
+        self.any_able.is_some() && (self.gates == 0 || !open())
+    }
+
     /// The link was broken or mended.
     pub(super) fn unbroken(&mut self, now: Time, unbroken: bool) {
         if std::mem::replace(&mut self.unbroken, unbroken) != unbroken {
@@ -164,7 +180,7 @@ impl Watch {
         turn(none, &mut self.none_since, &mut self.none, now);
         turn(none && self.able > 1 && self.unbroken, &mut self.company_since, &mut self.company, now);
         turn(self.gates > 1 && self.unbroken, &mut self.several_since, &mut self.several, now);
-        match (none, self.ownerless_since) {
+        match (self.unserved(), self.ownerless_since) {
             (true, None) => self.ownerless_since = Some(now),
             (false, Some(start)) => {
                 self.ownerless_since = None;

@@ -205,8 +205,8 @@ fn events(text: &mut String, figures: &Figures) {
 fn rows(text: &mut String, scenario: &Scenario, figures: &Figures) {
     let share =
         |part: Duration| 100.0 * part.as_secs_f64() / figures.time.as_secs_f64().max(f64::MIN_POSITIVE);
+    line(text, "");
     let mut row = |name: &str, value: String| line(text, &format!("{name:<20} {value}"));
-    row("", String::new().trim_end().to_owned());
     row(
         "without an owner",
         format!(
