@@ -33,7 +33,8 @@ pub fn random(seed: u64) -> Scenario {
         at += ms(random.below(2_000));
         let server = random.below(farm.servers as u64) as usize;
         let deed = deed(&mut random, cuts);
-        let mut step = Step::once(at, deed, Selector::Numbers(server, server));
+        let on = if deed == Deed::Solicit { Selector::Owner } else { Selector::Numbers(server, server) };
+        let mut step = Step::once(at, deed, on);
         if deed == Deed::Pause {
             step.lasts = Some(ms(1 + random.below(1_000)));
         }
