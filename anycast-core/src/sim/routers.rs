@@ -135,7 +135,7 @@ impl Sim {
 
     /// An advertisement to one router, which the link may lose.
     pub(super) fn advertise_to(&mut self, server: usize, router: Router) {
-        if let Some(delay) = self.link.carry_to_router(&self.network, &mut self.random) {
+        if let Some(delay) = self.link.carry_to_router(&self.network, &mut self.random, server) {
             self.routers.sent.push((server, router));
             self.queue.push(self.now + delay, Happening::OneRouter(self.routers.sent.len() - 1));
         }
