@@ -172,7 +172,8 @@ pub(super) fn weighted_error(queries: &BTreeMap<&str, u64>, weights: &[u32]) -> 
         let due = f64::from(*weight) / f64::from(weight_sum);
         (got / due - 1.0).abs()
     });
-    round(errors.fold(0.0, f64::max))
+    // Of nothing, no share is known; a maximum would pass over that.
+    if sum > 0.0 { round(errors.fold(0.0, f64::max)) } else { f64::NAN }
 }
 
 #[cfg(test)]
@@ -209,6 +210,7 @@ mod tests {
         let all = turns(&[("s1", 100), ("s2", 200), ("s3", 300)]);
         assert_eq!(weighted_error(&by_server(&all), &[1, 2, 3]), 0.0);
         assert_eq!(weighted_error(&by_server(&all), &[1, 1, 1]), 0.5);
+        assert!(weighted_error(&by_server(&[]), &[1, 1]).is_nan() && jain(&by_server(&[]), 2).is_nan());
         // (600)² / (3 · 140,000)
         assert_eq!(jain(&by_server(&all), 3), 0.857);
         assert_eq!(jain(&by_server(&all[..1]), 4), 0.25);

@@ -192,6 +192,7 @@ mod tests {
             rotate: Shares { jain: 1.0, weighted_error: 0.01, slices: 20, weighted_slices: 18 },
             per_router_gain: None,
             valid: true,
+            failures: Vec::new(),
         }
     }
 

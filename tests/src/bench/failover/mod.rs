@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::stats::Summary;
 use super::{Machine, machine, write};
-use crate::lab::wait::end_waits_on_signals;
+use crate::lab::wait::{end_waits_on_signals, interrupted};
 use crate::lab::{Cluster, DaemonOptions, Event, Record};
 use contest::{Block, Tally};
 use continuous::Shares;
@@ -162,8 +162,10 @@ pub struct Report {
     pub rotate: Shares,
     /// What several routers with `per_router` answer over what one owner does; none where it was not measured.
     pub per_router_gain: Option<f64>,
-    /// Whether nothing was lost while nothing happened: otherwise the other figures say nothing.
+    /// Whether everything came to an end and nothing was lost while nothing happened: otherwise the other figures say nothing.
     pub valid: bool,
+    /// What did not come to an end, and why.
+    pub failures: Vec<String>,
 }
 
 /// Runs everything and writes what was asked for.
@@ -173,7 +175,7 @@ pub struct Report {
 pub fn run(options: &Options) -> Result<()> {
     crate::lab::available().map_err(anyhow::Error::msg)?;
     end_waits_on_signals()?;
-    let mut cluster = Cluster::new(SERVERS)?;
+    let mut bench = Bench { cluster: Cluster::new(SERVERS)?, failures: Vec::new() };
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
     let mut random = Random::new(seed);
     let mut ours = Tally::default();
@@ -183,32 +185,35 @@ pub fn run(options: &Options) -> Result<()> {
     let rounds = options.keepalived_runs.max(1);
     for round in 1..=rounds {
         let wanted = (options.runs * round).div_ceil(rounds);
-        our_events(&mut cluster, wanted, &mut random, &mut ours)?;
-        if round <= options.keepalived_runs {
-            for (interval, tally) in &mut theirs {
-                cluster.run_keepalived(*interval)?;
-                let block = Block { events: &Event::ALL, phase: KEEPALIVED_PHASE, lease: None };
-                block.run(&mut cluster, &mut random, tally)?;
-            }
+        bench.try_to("measure our events", |cluster| our_events(cluster, wanted, &mut random, &mut ours))?;
+        for (interval, tally) in &mut theirs {
+            let wanted = round.min(options.keepalived_runs);
+            let what = format!("measure keepalived's events, interval {interval:?}");
+            bench.try_to(&what, |cluster| their_events(cluster, *interval, wanted, &mut random, tally))?;
         }
         println!("  round {round} of {rounds}: {} of our runs", ours.runs(Event::ProcessKilled));
     }
-    cluster.run_anycast(defaults())?;
-    while ours.planned.sent < options.queries {
-        let block = Block { events: &[Event::Planned; 10], phase: OUR_PHASE, lease: None };
-        block.run(&mut cluster, &mut random, &mut ours)?;
-    }
-    println!("  planned stops: {} queries", ours.planned.sent);
-    let drain = continuous::drain(&mut cluster, options.queries)?;
+    bench.try_to("stop by plan", |cluster| planned(cluster, options.queries, &mut random, &mut ours))?;
+    println!("  planned stops: {} of {} queries lost", ours.planned.lost, ours.planned.sent);
+    let drain = bench.try_to("drain", |cluster| {
+        cluster.run_anycast(defaults())?;
+        continuous::drain(cluster, options.queries)
+    })?;
     println!("  drain: {} of {} queries lost", drain.lost, drain.sent);
-    let restart = continuous::restart(&mut cluster, options.queries)?;
+    let restart = bench.try_to("restart", |cluster| {
+        cluster.run_anycast(defaults())?;
+        continuous::restart(cluster, options.queries)
+    })?;
     println!("  restart: {} of {} queries lost", restart.lost, restart.sent);
-    let (mut rotation, equal) =
-        continuous::rotate(&mut cluster, &[1; SERVERS], options.slices, options.queries)?;
-    let (weighted_queries, weighted) = continuous::rotate(&mut cluster, &WEIGHTS, options.slices, 0)?;
+    let (mut rotation, equal) = bench.try_to("rotate", |cluster| {
+        continuous::rotate(cluster, &[1; SERVERS], options.slices, options.queries)
+    })?;
+    let (weighted_queries, weighted) = bench.try_to("rotate with weights", |cluster| {
+        let rotated = continuous::rotate(cluster, &WEIGHTS, options.slices, 0)?;
+        cluster.stop().map(|()| rotated)
+    })?;
     rotation += weighted_queries;
     println!("  rotation: {} of {} queries lost", rotation.lost, rotation.sent);
-    cluster.stop()?;
 
     let figures = theirs.map(|(_, tally)| tally.figures());
     let [keepalived_1s, keepalived_100ms, keepalived_50ms] = figures;
@@ -230,7 +235,9 @@ pub fn run(options: &Options) -> Result<()> {
             weighted_slices: weighted.len(),
         },
         per_router_gain: None,
-        valid: figures.iter().chain([&ours.figures()]).all(|figures| figures.quiet.lost == 0),
+        valid: bench.failures.is_empty()
+            && figures.iter().chain([&ours.figures()]).all(|figures| figures.quiet.lost == 0),
+        failures: bench.failures,
     };
     println!("\n{}", document::table(&report));
     if let Some(path) = &options.report {
@@ -240,6 +247,9 @@ pub fn run(options: &Options) -> Result<()> {
         write(&directory.join("failover.svg"), &document::chart(&report))?;
         write(&directory.join("failover.md"), &document::page(&report))?;
     }
+    if let Some(failure) = report.failures.first() {
+        bail!("{} parts failed, the first: {failure}", report.failures.len());
+    }
     if !report.valid {
         bail!(
             "queries were lost while nothing happened: the machine is too busy for the figures to say anything"
@@ -248,16 +258,70 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// The cluster, and what went wrong in it.
+struct Bench {
+    cluster: Cluster,
+    failures: Vec<String>,
+}
+
+impl Bench {
+    /// Does a part of the work. One that fails is noted and leaves its figures out; the next finds a new cluster.
+    fn try_to<T: Default>(&mut self, what: &str, work: impl FnOnce(&mut Cluster) -> Result<T>) -> Result<T> {
+        match work(&mut self.cluster) {
+            Err(error) if !interrupted() => {
+                let error = format!("{what}: {error:#}");
+                eprintln!("  failed to {error}");
+                self.failures.push(error);
+                self.cluster = Cluster::new(SERVERS)?;
+                Ok(T::default())
+            }
+            other => other,
+        }
+    }
+}
+
+/// The events that have been measured less often than wanted, each as often as is missing.
+fn due(wanted: usize, tally: &Tally) -> Vec<Event> {
+    let missing = |event| vec![event; wanted.saturating_sub(tally.runs(event))];
+    Event::ALL.into_iter().flat_map(missing).collect()
+}
+
 /// Our events, until each has been measured so often.
 fn our_events(cluster: &mut Cluster, wanted: usize, random: &mut Random, tally: &mut Tally) -> Result<()> {
-    let events: Vec<Event> =
-        Event::ALL.into_iter().flat_map(|event| vec![event; wanted - tally.runs(event)]).collect();
+    let events = due(wanted, tally);
     if events.is_empty() {
         return Ok(());
     }
     cluster.run_anycast(defaults())?;
     let lease = Some(DaemonOptions::default().lease);
     Block { events: &events, phase: OUR_PHASE, lease }.run(cluster, random, tally)
+}
+
+/// keepalived's events, until each has been measured so often.
+fn their_events(
+    cluster: &mut Cluster,
+    interval: Duration,
+    wanted: usize,
+    random: &mut Random,
+    tally: &mut Tally,
+) -> Result<()> {
+    let events = due(wanted, tally);
+    if events.is_empty() {
+        return Ok(());
+    }
+    cluster.run_keepalived(interval)?;
+    Block { events: &events, phase: KEEPALIVED_PHASE, lease: None }.run(cluster, random, tally)
+}
+
+/// Planned stops until so many queries were sent around them.
+fn planned(cluster: &mut Cluster, queries: usize, random: &mut Random, tally: &mut Tally) -> Result<()> {
+    if tally.planned.sent < queries {
+        cluster.run_anycast(defaults())?;
+    }
+    while tally.planned.sent < queries {
+        Block { events: &[Event::Planned; 10], phase: OUR_PHASE, lease: None }.run(cluster, random, tally)?;
+    }
+    Ok(())
 }
 
 /// Our defaults on each server, but for the check, which is faster: see [`SETTINGS`].
