@@ -352,6 +352,25 @@ pub struct Event {
     pub vlan: u32,
     /// NA flags (R 0x80, S 0x40, O 0x20); 0 for a solicitation.
     pub flags: u32,
+    /// Octets of `option` that are the frame's: 0, [`OPTION_PLAIN`] or [`OPTION_SIGNED`].
+    pub option_length: u32,
+    /// For an NA: what stands behind the fixed place of its target link-layer address option, whatever it is; the rest zero.
+    /// The program does not look into it.
+    pub option: [[u8; 8]; OPTION_SIGNED / 8],
+}
+
+/// Octets of the farm's option in an NA without a signature.
+pub const OPTION_PLAIN: usize = 40;
+
+/// … and with one. An NA that has so many octets behind its target link-layer address option is copied so far.
+pub const OPTION_SIGNED: usize = 80;
+
+impl Event {
+    /// What the frame had behind its target link-layer address option, as far as it was copied.
+    pub fn option(&self) -> &[u8] {
+        let octets = self.option.as_flattened();
+        octets.get(..self.option_length as usize).unwrap_or(octets)
+    }
 }
 
 /// One value of `LIMITS`, per CPU and service: when each kind of event was last sent, so that a flood of solicitations costs
@@ -389,7 +408,7 @@ const _: () = assert!(size_of::<Services>() == 64 + SERVICES_ENTRIES as usize * 
 const _: () = assert!(size_of::<Service>() == 64);
 const _: () = assert!(size_of::<Gate>() == 16);
 const _: () = assert!(size_of::<Counters>() == 14 * 8);
-const _: () = assert!(size_of::<Event>() == 44);
+const _: () = assert!(size_of::<Event>() == 128);
 const _: () = assert!(size_of::<Limits>() == 56);
 const _: () = assert!(size_of::<RouterKey>() == 12);
 const _: () = assert!(size_of::<RouterGate>() == 8);

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::Time;
+use crate::auth::Authentication;
 
 /// Smallest slice: advertisements are sent no faster than RetransTimer, 1 s (RFC 4861 7.2.6, 10).
 pub const SLICE_MIN: Duration = Duration::from_secs(1);
@@ -86,6 +87,8 @@ pub struct FarmConfig {
     pub name: String,
     /// Distance of an owner's heartbeats; an owner is dead after three. At least 5 ms and at most 10 s.
     pub heartbeat: Duration,
+    /// Keys and what they are used for; `None` = nothing is signed or verified.
+    pub auth: Option<Authentication>,
 }
 
 /// One service: an address on a link.

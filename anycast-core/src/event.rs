@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::auth::Verdict;
 use crate::health::Impediment;
 use crate::router::{Router, Sighting};
 use crate::{LinkId, ServerId, ServiceId, Time, heartbeat};
@@ -101,6 +102,10 @@ pub enum Event {
         mac: [u8; 6],
         /// The Override flag: only such an advertisement moves a router's entry (RFC 4861 7.2.5). True for ARP.
         override_flag: bool,
+        /// All its flags, as they stand in the advertisement: R 0x80, S 0x40, O 0x20. 0 for ARP.
+        flags: u8,
+        /// What stands behind its target link-layer address option; empty if nothing does.
+        option: Vec<u8>,
     },
     /// A heartbeat datagram arrived on the link with hop limit 255. Decoded, judged and counted here.
     Heartbeat {
@@ -460,6 +465,23 @@ pub enum Alarm {
         /// What is wrong with it.
         error: heartbeat::DecodeError,
     },
+    /// Heartbeats that are not authentic.
+    Unauthentic {
+        /// The link.
+        link: LinkId,
+        /// Sender.
+        source: IpAddr,
+        /// What is wrong with them.
+        verdict: Verdict,
+    },
+    /// Advertisements for the service address that are signed with another key. They are not countered: two farms that did so
+    /// would fight for ever.
+    SecondFarm {
+        /// The service.
+        service: ServiceId,
+        /// The MAC they announce.
+        mac: [u8; 6],
+    },
     /// Another server uses this server's id.
     DuplicateServer {
         /// The link.
@@ -501,6 +523,23 @@ impl fmt::Display for Alarm {
                 )
             }
             Self::BadHeartbeat { source, error, .. } => write!(f, "heartbeat from {source} refused: {error}"),
+            Self::Unauthentic { source, verdict, .. } => match verdict {
+                Verdict::UnknownKey | Verdict::BadSignature => write!(
+                    f,
+                    "{source} sends heartbeats signed with another key ({}): a second farm on this link, or a wrong key file",
+                    verdict.name()
+                ),
+                _ => write!(
+                    f,
+                    "{source} sends heartbeats that are {}: not obeyed; give that server the key, or set auth = \"permissive\" here meanwhile",
+                    verdict.name()
+                ),
+            },
+            Self::SecondFarm { mac, .. } => write!(
+                f,
+                "{} advertises the service address, signed with another key: a second farm on this link, or a wrong key file",
+                Mac(*mac)
+            ),
             Self::DuplicateServer { source, .. } => {
                 write!(f, "{source} uses this server's id; give each server of the farm its own")
             }

@@ -44,6 +44,8 @@
 //! Flag 0x0001 of a router: the sender has seen it itself. An owner of the address names the owner of each router's entry, any other
 //! server only those it owns itself. The element is there, if need be empty, exactly if the sender can own single routers' entries.
 //!
+//! A signed heartbeat ends with the elements of [`trailer`](crate::auth::trailer), which everybody without keys skips.
+//!
 //! A datagram that is longer than [`DATAGRAM_MAX`] is never sent: a server with more services sends several, each with a
 //! sequence number of its own.
 
@@ -64,7 +66,7 @@ const MAGIC: u16 = 0x4146;
 const VERSION: u8 = 1;
 
 /// Octet ranges of the fixed part.
-mod field {
+pub(crate) mod field {
     use core::ops::Range;
 
     pub const MAGIC: Range<usize> = 0..2;
@@ -136,7 +138,8 @@ pub struct Message {
     pub farm: String,
     /// Sender.
     pub server: ServerId,
-    /// Drawn by the sender at its start: sequence numbers begin anew with each incarnation.
+    /// Which start of the sender this is: sequence numbers begin anew with each. With authentication it grows from start to start
+    /// (see [`auth`](crate::auth)); without, it is drawn.
     pub incarnation: u64,
     /// Grows with each datagram of an incarnation.
     pub sequence: u64,
@@ -468,14 +471,14 @@ fn emit(out: &mut Vec<u8>, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Walks over elements.
-struct Elements<'a> {
-    rest: &'a [u8],
-    offset: usize,
+pub(crate) struct Elements<'a> {
+    pub(crate) rest: &'a [u8],
+    pub(crate) offset: usize,
 }
 
 impl<'a> Elements<'a> {
     /// The next element's type and value; `None` at the end.
-    fn next(&mut self) -> Result<Option<(u16, &'a [u8])>, DecodeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u16, &'a [u8])>, DecodeError> {
         let rest = self.rest.get(self.offset..).unwrap_or_default();
         if rest.is_empty() {
             return Ok(None);

@@ -11,17 +11,20 @@
 //!
 //! What is absent here: clocks, sockets, threads, files, randomness that does not come from a seed.
 
+pub mod auth;
 pub mod config;
 pub mod event;
 pub mod health;
 pub mod heartbeat;
 mod machine;
+pub mod nd_option;
 pub mod random;
 pub mod router;
 pub mod sim;
 pub mod status;
 pub mod time;
 
+pub use auth::{Authentication, KeyRing};
 pub use config::{
     ANSWER_DELAY_MAX, CheckConfig, Config, ConfigError, FarmConfig, LinkId, LoadConfig, Mode,
     PRIORITY_DEFAULT, Restored, ServerId, ServiceConfig, ServiceId, StandbyConfig,

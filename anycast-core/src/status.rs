@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::auth::Verdicts;
 use crate::health::{CheckStatus, Impediment};
 use crate::router::{Router, Sighting};
 use crate::{Hold, LinkId, ServerId, ServiceId, State, Time};
@@ -174,4 +175,8 @@ pub struct LinkStatus {
     pub heartbeats_foreign_total: u64,
     /// Refused: older than one already heard (reordered, duplicated or replayed).
     pub heartbeats_stale_total: u64,
+    /// What authentication made of the heartbeats of this farm; all zero without keys.
+    pub heartbeats: Verdicts,
+    /// … and of the advertisements of other servers.
+    pub advertisements: Verdicts,
 }

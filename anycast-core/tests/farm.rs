@@ -619,8 +619,13 @@ fn solicited_servers_stand_by_but_for_the_last() {
 fn a_rogue_is_countered_and_alarmed_but_a_peer_is_not() {
     let mut sim = settled(2, sim::config);
     let old = owner(&sim);
-    let rogue =
-        Event::PeerAdvertisement { service: ServiceId(0), mac: [2, 0, 0, 9, 9, 9], override_flag: true };
+    let rogue = Event::PeerAdvertisement {
+        service: ServiceId(0),
+        mac: [2, 0, 0, 9, 9, 9],
+        override_flag: true,
+        flags: 0x20,
+        option: Vec::new(),
+    };
     for _ in 0..100 {
         sim.event(old, rogue.clone());
         sim.run(100 * MS);
@@ -632,8 +637,13 @@ fn a_rogue_is_countered_and_alarmed_but_a_peer_is_not() {
     assert_eq!(sim.status(old).expect("runs").services[0].rogue_total, 100);
 
     sim.forget();
-    let peer =
-        Event::PeerAdvertisement { service: ServiceId(0), mac: sim::mac(1 - old), override_flag: true };
+    let peer = Event::PeerAdvertisement {
+        service: ServiceId(0),
+        mac: sim::mac(1 - old),
+        override_flag: true,
+        flags: 0x20,
+        option: Vec::new(),
+    };
     sim.event(old, peer);
     sim.run(Duration::from_secs(20));
     assert_eq!(sim.advertisements().count(), 0);
@@ -649,8 +659,13 @@ fn with_foreign(number: usize) -> Config {
 #[test]
 fn a_foreign_server_suppresses_while_it_advertises() {
     let mut sim = settled(2, with_foreign);
-    let foreign =
-        Event::PeerAdvertisement { service: ServiceId(0), mac: [2, 0, 0, 9, 9, 9], override_flag: true };
+    let foreign = Event::PeerAdvertisement {
+        service: ServiceId(0),
+        mac: [2, 0, 0, 9, 9, 9],
+        override_flag: true,
+        flags: 0x20,
+        option: Vec::new(),
+    };
     for server in 0..2 {
         sim.event(server, foreign.clone());
     }

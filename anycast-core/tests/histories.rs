@@ -296,6 +296,8 @@ fn every_event_is_legal_in_every_state() {
                     service,
                     mac: [2, 0, 0, 0, 1, random.below(3) as u8],
                     override_flag: yes,
+                    flags: 0x20,
+                    option: Vec::new(),
                 },
                 8 | 9 => {
                     let mut peer = sim::config(1 + random.below(3) as usize);

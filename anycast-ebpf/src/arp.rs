@@ -10,7 +10,7 @@ use crate::{
     maps::COUNTERS,
     neighbour::admit,
     reply,
-    report::{self, Kind},
+    report::{self, Advertisement, Kind},
     service::{find, services},
     verdict::Verdict,
 };
@@ -68,6 +68,8 @@ fn judge_advertisement(frame: &Frame, service: &Service, packet: &[u8; arp::LENG
     }
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     unsafe { (*COUNTERS.get_ptr_mut(service.index)?).advertisements += 1 }
-    report::peer_advertisement(service.index, service.address, from, announced, frame.vlan, 0);
+    let address = service.address;
+    let advertisement = Advertisement { address, mac: from, announced, flags: 0, option: None };
+    report::peer_advertisement(frame, service.index, advertisement);
     Some(Verdict::Drop(Drop::PeerAdvertisement))
 }

@@ -12,7 +12,7 @@ use crate::{
     frame::{Frame, same_address, same_mac},
     maps::COUNTERS,
     reply,
-    report::{self, Kind},
+    report::{self, Advertisement, Kind},
     service::{find, gate, router_lease, services},
     verdict::Verdict,
 };
@@ -142,9 +142,17 @@ fn judge_advertisement(frame: &Frame, length: usize) -> Option<Verdict> {
     }
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     unsafe { (*COUNTERS.get_ptr_mut(service.index)?).advertisements += 1 }
-    let source = address(header, ipv6::SOURCE);
-    let flags = u32::from(flags & (ndp::ROUTER | ndp::SOLICITED | ndp::OVERRIDE));
-    report::peer_advertisement(service.index, source, from, announced, frame.vlan, flags);
+    let advertisement = Advertisement {
+        address: address(header, ipv6::SOURCE),
+        mac: from,
+        announced,
+        flags: u32::from(flags & (ndp::ROUTER | ndp::SOLICITED | ndp::OVERRIDE)),
+        // Directly behind the target link-layer address option, if that is the first.
+        option: length
+            .checked_sub(ndp::LENGTH_WITH_OPTION)
+            .map(|left| (frame.network + ipv6::LENGTH + ndp::LENGTH_WITH_OPTION, left)),
+    };
+    report::peer_advertisement(frame, service.index, advertisement);
     Some(Verdict::Drop(Drop::PeerAdvertisement))
 }
 

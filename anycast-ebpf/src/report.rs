@@ -4,13 +4,14 @@ use anycast_common::{
     abi::{
         DELAYED_BUDGET, Drop, EVENT_INTERVAL_NS, EVENT_PEER_ADVERTISEMENT, EVENT_SOLICITED_ANSWERED,
         EVENT_SOLICITED_DAD, EVENT_SOLICITED_DELAYED, EVENT_SOLICITED_MULTICAST, EVENT_SOLICITED_UNICAST,
-        Event, Limits, PEERS_BUDGET, RING_BYTES,
+        Event, Limits, OPTION_PLAIN, OPTION_SIGNED, PEERS_BUDGET, RING_BYTES,
     },
-    packet::MAC_LENGTH,
+    packet::{MAC_LENGTH, ndp},
 };
 use aya_ebpf::btf_maps::RingBuf;
 
 use crate::{
+    frame::Frame,
     maps::{LIMITS, PEERS, SOLICITED},
     service::now,
     verdict::count,
@@ -58,7 +59,7 @@ pub fn delayed(index: u32, address: [u32; 4], mac: [u8; MAC_LENGTH], vlan: u32) 
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     let within_budget = unsafe { take_delayed(&mut *limits) };
     let kind = EVENT_SOLICITED_DELAYED;
-    let event = Event { kind, index, address, mac, announced: [0; MAC_LENGTH], vlan, flags: 0 };
+    let event = Event { kind, index, address, mac, vlan, ..NOTHING };
     if !within_budget || !send(&SOLICITED, event) {
         count(Drop::SolicitedRingFull);
     }
@@ -75,28 +76,71 @@ fn once(number: u32, last: *mut u64, index: u32, address: [u32; 4], mac: [u8; MA
         }
         *last = now;
     }
-    let event = Event { kind: number, index, address, mac, announced: [0; MAC_LENGTH], vlan, flags: 0 };
+    let event = Event { kind: number, index, address, mac, vlan, ..NOTHING };
     if !send(&SOLICITED, event) {
         count(Drop::SolicitedRingFull);
     }
 }
 
+/// An event of which nothing is known.
+const NOTHING: Event = Event {
+    kind: 0,
+    index: 0,
+    address: [0; 4],
+    mac: [0; MAC_LENGTH],
+    announced: [0; MAC_LENGTH],
+    vlan: 0,
+    flags: 0,
+    option_length: 0,
+    option: [[0; ndp::OPTION_UNIT]; OPTION_SIGNED / ndp::OPTION_UNIT],
+};
+
+/// What an advertisement says besides its service.
+pub struct Advertisement {
+    /// IP source address.
+    pub address: [u32; 4],
+    /// Source MAC address of the frame.
+    pub mac: [u8; MAC_LENGTH],
+    /// The link-layer address it announces.
+    pub announced: [u8; MAC_LENGTH],
+    /// R, S and O; 0 for ARP.
+    pub flags: u32,
+    /// Where the farm's option begins if there is one, and how many octets of the packet are left from there on.
+    pub option: Option<(usize, usize)>,
+}
+
 /// Reports a valid advertisement of another server, as long as the service's budget lasts.
 #[inline(always)]
-pub fn peer_advertisement(
-    index: u32,
-    address: [u32; 4],
-    mac: [u8; MAC_LENGTH],
-    announced: [u8; MAC_LENGTH],
-    vlan: u32,
-    flags: u32,
-) {
+pub fn peer_advertisement(frame: &Frame, index: u32, advertisement: Advertisement) {
     let Some(limits) = LIMITS.get_ptr_mut(index) else { return };
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
     let within_budget = unsafe { take(&mut *limits) };
-    let event = Event { kind: EVENT_PEER_ADVERTISEMENT, index, address, mac, announced, vlan, flags };
+    let Advertisement { address, mac, announced, flags, option } = advertisement;
+    let vlan = frame.vlan;
+    let kind = EVENT_PEER_ADVERTISEMENT;
+    let mut event = Event { kind, index, address, mac, announced, vlan, flags, ..NOTHING };
+    // Two lengths, so that every offset of the copies is a constant.
+    if let Some((at, length)) = option {
+        if length >= OPTION_SIGNED
+            && let Some(octets) = frame.view::<OPTION_SIGNED>(at)
+        {
+            copy(octets, &mut event);
+        } else if length >= OPTION_PLAIN
+            && let Some(octets) = frame.view::<OPTION_PLAIN>(at)
+        {
+            copy(octets, &mut event);
+        }
+    }
     if !within_budget || !send(&PEERS, event) {
         count(Drop::PeersRingFull);
+    }
+}
+
+#[inline(always)]
+fn copy<const N: usize>(octets: &[u8; N], event: &mut Event) {
+    event.option_length = N as u32;
+    for (to, from) in event.option.iter_mut().zip(octets.as_chunks::<{ ndp::OPTION_UNIT }>().0) {
+        *to = *from;
     }
 }
 

@@ -73,7 +73,7 @@ impl Wire {
     }
 }
 
-fn na() -> NeighborAdvertisement {
+fn na() -> NeighborAdvertisement<'static> {
     NeighborAdvertisement {
         mac: NEAR_MAC,
         source: NEAR_LINK_LOCAL,
@@ -83,6 +83,7 @@ fn na() -> NeighborAdvertisement {
         solicited: false,
         recipient: Recipient::Link,
         vlan: 0,
+        options: &[],
     }
 }
 

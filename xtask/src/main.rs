@@ -3,6 +3,7 @@
 //! This package depends on nothing of the workspace: it finds or installs tools and starts what it has built.
 
 mod build;
+mod fuzz;
 mod no_services;
 mod process;
 mod requirements;
@@ -37,6 +38,8 @@ enum Command {
     Test(rings::TestArguments),
     /// Measure, with the release profile
     Bench(start::BenchArguments),
+    /// Fuzz what is read from anybody on the link
+    Fuzz(fuzz::FuzzArguments),
     /// Run what continuous integration runs: all rings, lints included
     Ci(rings::TestArguments),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::BuildAndLoad(arguments) => start::build_and_load(&arguments).map(|()| true),
         Command::Demo(arguments) => start::demo(&arguments).map(|()| true),
         Command::Bench(arguments) => start::bench(&arguments).map(|()| true),
+        Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::Test(arguments) | Command::Ci(arguments) => rings::test(&arguments),
     };
     match result {

@@ -1,7 +1,7 @@
 //! When to advertise: on take-over and twice more, in defence, after a change of MAC; never faster than the bucket allows,
 //! and not at all while few queries come.
 
-use crate::config::Mode;
+use crate::config::{Mode, ServerId};
 use crate::event::{Action, Alarm, Cause, Reason};
 use crate::machine::bucket::PERIOD;
 use crate::machine::service::{Context, Input, Phase, Reading, STEP, Service};
@@ -9,6 +9,24 @@ use crate::machine::timer::Timer;
 
 /// Advertisements after the first one of a take-over (RFC 4861 7.2.6: up to MAX_NEIGHBOR_ADVERTISEMENT = 3 in all).
 const REPEATS: u8 = 2;
+
+/// Who sent an advertisement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A server of this farm, by a signed option.
+    Peer {
+        /// Which.
+        server: ServerId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Nothing is proven, or need be: its MAC address decides.
+    Mac,
+    /// Somebody who should have proven that he is a peer, and has not.
+    Rogue,
+    /// Nobody who matters to the services.
+    Nobody,
+}
 
 impl Service {
     /// Advertises, now or when the bucket allows. Advertisements that wait merge into one.
@@ -68,21 +86,37 @@ impl Service {
         }
     }
 
-    /// Another MAC advertises the address.
-    pub(crate) fn peer_advertisement(&mut self, mac: [u8; 6], override_flag: bool, cx: &mut Context<'_>) {
+    /// Another server advertises the address, or somebody who says so.
+    pub(crate) fn peer_advertisement(
+        &mut self,
+        by: By,
+        mac: [u8; 6],
+        override_flag: bool,
+        cx: &mut Context<'_>,
+    ) {
+        let foreign = self.config.foreign.contains(&mac);
+        let peer = match by {
+            By::Nobody => return,
+            By::Rogue => return self.rogue(mac, override_flag, cx),
+            By::Peer { server, epoch } => {
+                self.note_epoch(server, epoch, cx);
+                true
+            }
+            By::Mac => cx.link.peer_of(mac).is_some(),
+        };
         self.received(cx.now);
-        if self.config.mode == Mode::Solicited && !self.config.foreign.contains(&mac) {
-            if cx.link.peer_of(mac).is_none() {
+        if self.config.mode == Mode::Solicited && !foreign {
+            if !peer {
                 self.rogue(mac, override_flag, cx);
             }
             return;
         }
-        if cx.link.peer_of(mac).is_some() {
+        if peer {
             // It thinks that it owns, and its heartbeat will say so or was lost. Give way in what this server was about
-            // to send, and tell it who owns.
+            // to send, and tell it who owns. In a contest once: a stream of them must not put it off for ever.
             if override_flag {
                 self.defend_routers(Cause::Defence, cx.now);
-                if self.timers.at(Timer::Contest).is_some() {
+                if self.timers.at(Timer::Contest).is_some() && !std::mem::replace(&mut self.put_off, true) {
                     self.timers.arm(Timer::Contest, cx.now + cx.dead_interval());
                 }
                 if self.timers.at(Timer::Repeat).is_some() {
@@ -92,7 +126,7 @@ impl Service {
                     cx.link.answer(cx.now, STEP);
                 }
             }
-        } else if self.config.foreign.contains(&mac) {
+        } else if foreign {
             // With O=0 no router's entry moved.
             if override_flag && self.config.mode != Mode::Solicited {
                 self.step(Input::ForeignHeard(mac), cx);

@@ -17,10 +17,12 @@ impl Alarms {
         let kind = discriminant(&alarm);
         let place = match alarm {
             Alarm::Rogue { service, .. }
+            | Alarm::SecondFarm { service, .. }
             | Alarm::EpochJump { service, .. }
             | Alarm::HeldOpen { service }
             | Alarm::LastServerDrained { service } => service.0,
             Alarm::ForeignFarm { link, .. }
+            | Alarm::Unauthentic { link, .. }
             | Alarm::BadHeartbeat { link, .. }
             | Alarm::DuplicateServer { link, .. } => link.0,
         };

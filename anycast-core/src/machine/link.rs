@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::Time;
+use crate::auth::Verdicts;
+use crate::auth::replay::Senders;
 use crate::config::{LinkId, ServerId, ServiceId};
 use crate::event::State;
 use crate::heartbeat::{Message, Report};
@@ -114,6 +116,10 @@ pub(crate) struct Link {
     pub(crate) malformed: u64,
     pub(crate) foreign: u64,
     pub(crate) stale: u64,
+    /// With keys: what each sender is known to have sent.
+    pub(crate) senders: Senders,
+    pub(crate) heartbeats: Verdicts,
+    pub(crate) advertisements: Verdicts,
 }
 
 impl Link {
@@ -136,6 +142,9 @@ impl Link {
             malformed: 0,
             foreign: 0,
             stale: 0,
+            senders: Senders::default(),
+            heartbeats: Verdicts::default(),
+            advertisements: Verdicts::default(),
         }
     }
 
@@ -292,6 +301,8 @@ impl Link {
             heartbeats_malformed_total: self.malformed,
             heartbeats_foreign_total: self.foreign,
             heartbeats_stale_total: self.stale,
+            heartbeats: self.heartbeats,
+            advertisements: self.advertisements,
         }
     }
 

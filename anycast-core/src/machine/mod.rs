@@ -3,6 +3,7 @@
 mod advertising;
 mod alarm;
 mod answers;
+mod authentication;
 mod bucket;
 mod link;
 mod load;
@@ -78,7 +79,9 @@ impl Machine {
             let slot = links[link].add(id, service.address, service.vlan);
             services.push(Service::new(id, slot, service.clone(), dead_interval, now));
         }
-        let incarnation = random.next();
+        let drawn = random.next();
+        let incarnation =
+            config.farm.as_ref().and_then(|farm| farm.auth.as_ref()).map_or(drawn, |auth| auth.incarnation);
         let stage = Stage::Running;
         let alarms = Alarms::default();
         Ok(Self { config, now, random, incarnation, sequence: 0, services, links, alarms, stage })
@@ -111,13 +114,14 @@ impl Machine {
         }
         let start = actions.len();
         self.wake(now, actions);
-        let accepted = self.heard(link, source, message, actions);
+        let accepted = self.heard(link, source, message, None, actions);
         self.finish(start, actions);
         accepted
     }
 
     /// Takes a heartbeat that says what the sender's last accepted one said, as it was heard at `at`: for
-    /// [`calm`](Self::calm) machines the same as [`hear`](Self::hear), but for leases and heartbeats that are due.
+    /// [`calm`](Self::calm) machines without authentication the same as [`hear`](Self::hear), but for leases and heartbeats that
+    /// are due.
     pub fn hear_again(&mut self, link: LinkId, server: ServerId, sequence: u64, at: Time) {
         if let Some(link) = self.link_mut(link) {
             link.hear_again(server, sequence, at);
@@ -299,8 +303,8 @@ impl Machine {
                 let now = self.now;
                 self.with(service, actions, |service, _| service.router_seen(router, by, now));
             }
-            Event::PeerAdvertisement { service, mac, override_flag } => {
-                self.with(service, actions, |service, cx| service.peer_advertisement(mac, override_flag, cx));
+            Event::PeerAdvertisement { service, mac, override_flag, flags, option } => {
+                self.advertised(service, mac, override_flag, flags, &option, actions);
             }
             Event::Heartbeat { link, source, datagram } => self.read(link, source, &datagram, actions),
             Event::Hold { service, hold } => {
@@ -315,7 +319,7 @@ impl Machine {
         match Message::decode(datagram) {
             _ if self.config.farm.is_none() => {}
             Ok(message) => {
-                self.heard(link, source, &message, actions);
+                self.heard(link, source, &message, Some(datagram), actions);
             }
             Err(error) => {
                 let Some(known) = self.link_mut(link) else { return };
@@ -326,7 +330,15 @@ impl Machine {
     }
 
     /// A heartbeat arrived: whose is it, and is it news?
-    fn heard(&mut self, link: LinkId, source: IpAddr, message: &Message, actions: &mut Vec<Action>) -> bool {
+    /// Without the datagram it was read from it is as good as unsigned.
+    fn heard(
+        &mut self,
+        link: LinkId,
+        source: IpAddr,
+        message: &Message,
+        datagram: Option<&[u8]>,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let Some(farm) = &self.config.farm else { return false };
         let (now, server, incarnation) = (self.now, self.config.server, self.incarnation);
         let Some(known) = self.links.iter_mut().find(|known| known.id == link) else { return false };
@@ -335,6 +347,10 @@ impl Machine {
             self.alarms.raise(now, Alarm::ForeignFarm { link, source, farm: message.farm.clone() }, actions);
             return false;
         }
+        if !self.authenticates(link, source, message, datagram, actions) {
+            return false;
+        }
+        let Some(known) = self.links.iter_mut().find(|known| known.id == link) else { return false };
         if message.server == server {
             // This server's own datagram, looped back, is nobody's.
             if message.incarnation != incarnation {
@@ -476,7 +492,7 @@ impl Machine {
             mac: link.mac,
             services: Vec::new(),
         };
-        let room = DATAGRAM_MAX - empty.encoded_len();
+        let room = DATAGRAM_MAX - empty.encoded_len() - self.trailer_room();
         let mut messages = vec![empty.clone()];
         let mut used = 0;
         for service in &link.services {
@@ -491,12 +507,14 @@ impl Machine {
                 message.services.push(report);
             }
         }
-        let link = &mut self.links[index];
-        for mut message in messages {
+        for (number, mut message) in messages.into_iter().enumerate() {
             self.sequence += 1;
             message.sequence = self.sequence;
+            let mut datagram = message.encode();
+            self.sign(index, number == 0, &mut datagram);
+            let link = &mut self.links[index];
             link.sent += 1;
-            actions.push(Action::Heartbeat { link: link.id, datagram: message.encode() });
+            actions.push(Action::Heartbeat { link: link.id, datagram });
         }
     }
 

@@ -236,6 +236,7 @@ impl Service {
             }
         }
         self.contest = Some(reason);
+        self.put_off = false;
         self.timers.arm(Timer::Contest, cx.now + wait);
     }
 
@@ -423,7 +424,7 @@ impl Service {
     }
 
     /// The epoch a peer reports, bounded.
-    fn note_epoch(&mut self, server: ServerId, epoch: u64, cx: &mut Context<'_>) -> u64 {
+    pub(crate) fn note_epoch(&mut self, server: ServerId, epoch: u64, cx: &mut Context<'_>) -> u64 {
         let limit = self.epoch.saturating_add(EPOCH_STEP_MAX);
         if epoch > limit {
             cx.alarm(Alarm::EpochJump { service: self.id, server, epoch });

@@ -190,6 +190,8 @@ pub(crate) struct Service {
     pub(crate) deaf: bool,
     /// When a frame for the service address was last seen.
     pub(crate) received: Option<Time>,
+    /// Contest: a peer's advertisement has put it off already.
+    pub(crate) put_off: bool,
     /// Contest after silence: ask whether the owner lives.
     pub(crate) suspect: bool,
     /// When this process, had it stood still, has read what arrived meanwhile.
@@ -273,6 +275,7 @@ impl Service {
             deaf: false,
             received: None,
             suspect: false,
+            put_off: false,
             caught_up: now,
             slice_end: None,
             heir: None,

@@ -62,7 +62,7 @@ pub struct Plan {
 pub fn config(number: usize) -> Config {
     Config {
         server: ServerId(number as u64 + 1),
-        farm: Some(FarmConfig { name: "sim".to_owned(), heartbeat: Duration::from_millis(50) }),
+        farm: Some(FarmConfig { name: "sim".to_owned(), heartbeat: Duration::from_millis(50), auth: None }),
         lease: Duration::from_millis(300),
         restart_lease: Duration::from_secs(10),
         grace: Duration::from_secs(2),

@@ -27,6 +27,9 @@ impl Sim {
             let open_until = state.open_until.filter(|until| *until > now);
             service.restored.gate_open_until = open_until.map(|until| state.clock.shows(until));
         }
+        if let Some(auth) = config.farm.as_mut().and_then(|farm| farm.auth.as_mut()) {
+            auth.incarnation = state.starts;
+        }
         let seed = self.seed ^ state.starts << 32;
         state.machine = Some(Machine::new(config, seed, state.clock.shows(now))?);
         let (alive, ok) = (state.process, state.process && !state.hangs);

@@ -31,7 +31,9 @@ pub(super) enum Happening {
 #[derive(Clone, Debug)]
 pub(super) enum Payload {
     Heartbeat(Arc<Heard>),
-    Advertisement([u8; 6]),
+    /// A heartbeat as it is on the wire, for each receiver to verify.
+    Signed(Arc<[u8]>),
+    Advertisement([u8; 6], Arc<[u8]>),
 }
 
 /// A frame under way to many servers.
@@ -169,7 +171,7 @@ mod tests {
             let arrivals = (0..random.below(5)).map(|server| (soon(&mut random), server as u32));
             let arrivals = arrivals.collect::<Vec<_>>();
             pushed += 1 + arrivals.len();
-            queue.wave(Payload::Advertisement([0; 6]), arrivals);
+            queue.wave(Payload::Advertisement([0; 6], Arc::from([])), arrivals);
             let end = at(now.as_nanos() + random.below(300));
             while let Some((time, _)) = queue.pop(end) {
                 assert!(now <= time && time <= end);

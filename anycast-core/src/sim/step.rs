@@ -16,6 +16,9 @@ const BUCKET: usize = 4;
 /// … span this: two at once, then one a second.
 const BUCKET_SPAN: Duration = Duration::from_secs(2);
 
+/// Flags of every advertisement here.
+const OVERRIDE: u8 = 0x20;
+
 /// A contest is over within this time.
 const CONTEST: Duration = Duration::from_secs(1);
 
@@ -54,8 +57,14 @@ impl Sim {
         match happening {
             Happening::Tick(server) => self.tick(server),
             Happening::Arrival(server, Payload::Heartbeat(message)) => self.hear(server, &message),
-            Happening::Arrival(server, Payload::Advertisement(mac)) => {
-                let event = Event::PeerAdvertisement { service: SERVICE, mac, override_flag: true };
+            Happening::Arrival(server, Payload::Signed(datagram)) => {
+                let datagram = datagram.to_vec();
+                self.handle(server, Event::Heartbeat { link: LINK, source: SOURCE, datagram });
+            }
+            Happening::Arrival(server, Payload::Advertisement(mac, option)) => {
+                let (flags, option) = (OVERRIDE, option.to_vec());
+                let event =
+                    Event::PeerAdvertisement { service: SERVICE, mac, override_flag: true, flags, option };
                 self.handle(server, event);
             }
             Happening::Router(server) => {
@@ -218,6 +227,11 @@ impl Sim {
             self.traffic.false_questions += u64::from(self.lives_an_owner(server));
         }
         self.servers[server].asks = asks;
+        let farm = self.servers[server].config.farm.as_ref();
+        if farm.is_some_and(|farm| farm.auth.is_some()) {
+            self.broadcast(server, Payload::Signed(datagram.into()));
+            return;
+        }
         let heard = self.again.read(server, message);
         self.broadcast(server, Payload::Heartbeat(heard));
     }
@@ -236,7 +250,9 @@ impl Sim {
         if let Some(delay) = self.link.carry_to_router(&self.network, &mut self.random, server) {
             self.queue.push(self.now + delay, Happening::Router(server));
         }
-        self.broadcast(server, Payload::Advertisement(mac(server)));
+        let machine = self.servers[server].machine.as_mut();
+        let option = machine.and_then(|machine| machine.advertisement_option(SERVICE, mac(server), OVERRIDE));
+        self.broadcast(server, Payload::Advertisement(mac(server), option.unwrap_or_default().into()));
     }
 
     /// Does somebody else own the address, awake and within this server's hearing, and not only since the contest that

@@ -6,14 +6,17 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use anycast_common::packet::{address, arp, ethernet, ipv6, ndp, vlan};
+use anycast_common::packet::{address, arp, checksum, ethernet, ipv6, ndp, vlan};
 
 /// A MAC address.
 pub type Mac = [u8; 6];
 
-/// The longest frame of this module: two VLAN tags, IPv6 header and a Neighbor Advertisement with one option.
+/// Most octets of further options in a Neighbor Advertisement: a signed one of the farm.
+pub const OPTIONS_MAX: usize = anycast_common::abi::OPTION_SIGNED;
+
+/// The longest frame of this module: two VLAN tags, IPv6 header and a Neighbor Advertisement with all options.
 pub const FRAME_MAX: usize =
-    ethernet::LENGTH + vlan::TAGS_MAX * vlan::LENGTH + ipv6::LENGTH + ndp::LENGTH_WITH_OPTION;
+    ethernet::LENGTH + vlan::TAGS_MAX * vlan::LENGTH + ipv6::LENGTH + ndp::LENGTH_WITH_OPTION + OPTIONS_MAX;
 
 /// To whom an advertisement goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub enum Recipient<Address> {
 /// A Neighbor Advertisement (RFC 4861 4.4): hop limit 255, with the target link-layer address option; unsolicited
 /// (RFC 4861 7.2.6), unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NeighborAdvertisement {
+pub struct NeighborAdvertisement<'a> {
     /// The MAC address announced; also the frame's source.
     pub mac: Mac,
     /// The IPv6 source: the interface's link-local address, or the target itself. It must be assigned to this host
@@ -50,12 +53,14 @@ pub struct NeighborAdvertisement {
     pub recipient: Recipient<Ipv6Addr>,
     /// The VLAN, as [`vlan_key`](anycast_common::abi::vlan_key); 0 = untagged.
     pub vlan: u32,
+    /// Further options, behind the target link-layer address option: whole units of eight octets, at most [`OPTIONS_MAX`].
+    pub options: &'a [u8],
 }
 
-impl NeighborAdvertisement {
+impl NeighborAdvertisement<'_> {
     /// Octets that [`emit`](Self::emit) writes.
     pub fn buffer_len(&self) -> usize {
-        header_len(self.vlan) + ipv6::LENGTH + ndp::LENGTH_WITH_OPTION
+        header_len(self.vlan) + ipv6::LENGTH + ndp::LENGTH_WITH_OPTION + self.options.len()
     }
 
     /// Writes the frame to the beginning of `buffer` and returns its length.
@@ -77,6 +82,18 @@ impl NeighborAdvertisement {
             self.mac,
             router | solicited | override_entry,
         );
+        if self.options.is_empty() {
+            return emit_frame(buffer, (mac, self.mac), self.vlan, ethernet::IPV6, &packet);
+        }
+        let mut packet = [&packet[..], self.options].concat();
+        let length = packet.len() - ipv6::LENGTH;
+        // At most `OPTIONS_MAX` and the fixed part.
+        packet[ipv6::PAYLOAD_LENGTH..ipv6::NEXT_HEADER].copy_from_slice(&(length as u16).to_be_bytes());
+        let field = ipv6::LENGTH + ndp::CHECKSUM;
+        packet[field..field + 2].fill(0);
+        let sum = checksum::pseudo_header(words(self.source), destination, length as u32, ipv6::ICMPV6)
+            + checksum::sum(&packet[ipv6::LENGTH..]);
+        packet[field..field + 2].copy_from_slice(&(!checksum::fold(sum)).to_ne_bytes());
         emit_frame(buffer, (mac, self.mac), self.vlan, ethernet::IPV6, &packet)
     }
 
@@ -197,7 +214,7 @@ mod tests {
     const TARGET: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x53);
     const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
-    const TO_THE_LINK: NeighborAdvertisement = NeighborAdvertisement {
+    const TO_THE_LINK: NeighborAdvertisement<'_> = NeighborAdvertisement {
         mac: MAC,
         source: LINK_LOCAL,
         target: TARGET,
@@ -206,6 +223,7 @@ mod tests {
         solicited: false,
         recipient: Recipient::Link,
         vlan: 0,
+        options: &[],
     };
 
     const ANNOUNCEMENT: ArpAnnouncement = ArpAnnouncement {
@@ -225,7 +243,7 @@ mod tests {
         buffer[..length].iter().map(|octet| format!("{octet:02x}")).collect()
     }
 
-    fn na(na: NeighborAdvertisement) -> String {
+    fn na(na: NeighborAdvertisement<'_>) -> String {
         dirty(|buffer| na.emit(buffer), na.buffer_len())
     }
 
@@ -243,6 +261,32 @@ mod tests {
              6000000000203afffe8000000000000000005efffe005301ff020000000000000000000000000001\
              8800c70e2000000020010db8000100000000000000000053020102005e005301"
         );
+    }
+
+    #[test]
+    fn na_with_a_further_option() {
+        let option = [253, 1, 1, 2, 3, 4, 5, 6];
+        let frame = NeighborAdvertisement { options: &option, ..TO_THE_LINK }.to_vec();
+        let plain = TO_THE_LINK.to_vec();
+        let (field, payload_length) = (14 + 40 + 2, 14 + 4);
+        assert_eq!(frame[payload_length..payload_length + 2], [0, 40]);
+        assert_eq!(frame[frame.len() - 8..], option);
+        for at in (0..plain.len()).filter(|at| ![payload_length + 1, field, field + 1].contains(at)) {
+            assert_eq!(frame[at], plain[at], "octet {at}");
+        }
+        // The sum of everything, checksum included, is all ones (RFC 1071).
+        let (source, destination) = (words(LINK_LOCAL), ipv6::ALL_NODES);
+        let sum = |frame: &[u8]| {
+            let length = (frame.len() - 14 - 40) as u32;
+            checksum::pseudo_header(source, destination, length, ipv6::ICMPV6)
+                + checksum::sum(&frame[14 + 40..])
+        };
+        let sum = |frame: &[u8]| checksum::fold(sum(frame));
+        assert_eq!(sum(&frame), checksum::VALID);
+        assert_eq!(sum(&plain), checksum::VALID);
+        let mut wrong = frame;
+        *wrong.last_mut().unwrap() ^= 1;
+        assert_ne!(sum(&wrong), checksum::VALID);
     }
 
     #[test]
@@ -300,7 +344,11 @@ mod tests {
 
     #[test]
     fn longest_frame_fits() {
-        let longest = NeighborAdvertisement { vlan: vlan_key(&[4094, 4094]), ..TO_THE_LINK };
+        let longest = NeighborAdvertisement {
+            vlan: vlan_key(&[4094, 4094]),
+            options: &[0; OPTIONS_MAX],
+            ..TO_THE_LINK
+        };
         assert_eq!(longest.buffer_len(), FRAME_MAX);
         assert_eq!(longest.to_vec().len(), FRAME_MAX);
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anycast_user::config::{Check, Checked, Config, Interface, ProcessTarget, XdpMode};
+use anycast_user::config::{self, Check, Checked, Config, Interface, ProcessTarget, XdpMode};
 use anycast_user::control::{Answer, Command, client};
 use anycast_user::datapath;
 use anycast_user::monitor::link::{self, Report, Watched};
@@ -57,6 +57,7 @@ pub fn check(global: &Global) -> anyhow::Result<ExitCode> {
     for warning in &config.warnings {
         findings.add(Level::Warning, &warning.to_string())?;
     }
+    keys(&config, &mut findings)?;
     capabilities(&mut findings)?;
     kernel(&mut findings)?;
     let running = daemon(&config, global, &mut findings)?;
@@ -75,6 +76,25 @@ pub fn check(global: &Global) -> anyhow::Result<ExitCode> {
         Level::Ok | Level::Warning => ExitCode::SUCCESS,
         Level::Failure => ExitCode::from(crate::FAILED),
     })
+}
+
+/// The farm's keys can be read, by the right people only.
+fn keys(config: &Config, findings: &mut Findings) -> anyhow::Result<()> {
+    let Some(auth) = &config.farm.auth else {
+        return findings.add(
+            Level::Ok,
+            "heartbeats are not authenticated: whoever is on the link can take an address; farm.key_file changes that",
+        );
+    };
+    match config::keys::load(&auth.key_file) {
+        Ok(keys) => {
+            let ids: Vec<String> = keys.ids().map(|id| id.to_string()).collect();
+            let (file, ids) = (auth.key_file.display(), ids.join(", "));
+            findings
+                .add(Level::Ok, &format!("keys {ids} of {file}, the first signs; auth {}", auth.mode.name()))
+        }
+        Err(error) => findings.add(Level::Failure, &error.to_string()),
+    }
 }
 
 /// Bits of the capability sets (linux/capability.h) that the daemon needs.

@@ -4,6 +4,7 @@
 //! Every error names the file, the line, the key and what to do about it; all errors of the second step are reported at once.
 
 mod error;
+pub mod keys;
 mod options;
 mod validate;
 pub(crate) mod value;
@@ -12,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use anycast_core::auth::Mode as AuthMode;
 pub use error::{Error, Problem};
 
 /// Where the configuration is looked for when `--config` is not given.
@@ -72,6 +74,17 @@ pub struct Farm {
     pub heartbeat: Duration,
     /// MACs of servers that run other software: their advertisements count as a peer's.
     pub foreign: Vec<[u8; 6]>,
+    /// How heartbeats and advertisements are authenticated; `None` = not at all.
+    pub auth: Option<Auth>,
+}
+
+/// Authentication within the farm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// The file with the farm's keys; see [`keys`].
+    pub key_file: PathBuf,
+    /// How far it is switched on.
+    pub mode: AuthMode,
 }
 
 /// An interface that carries services.

@@ -507,15 +507,30 @@ fn foreign_servers_have_mac_addresses() {
 }
 
 #[test]
-fn keys_without_a_function_yet_are_refused_not_ignored() {
-    for key in ["key_file = \"/etc/anycast/farm.keys\"", "auth = \"enforce\""] {
-        refused(
-            "name = \"f\"",
-            &format!("name = \"f\"\n{key}"),
-            "a.toml:5: farm.",
-            "this version cannot do that yet",
-        );
+fn authentication_has_a_key_file_and_a_mode() {
+    let farm = |keys: &str| with("name = \"f\"", &format!("name = \"f\"\n{keys}"));
+    let auth = |keys: &str| parse(&farm(keys)).unwrap().farm.auth;
+    let key_file = PathBuf::from("/etc/anycast/farm.keys");
+    let file = "key_file = \"/etc/anycast/farm.keys\"\n";
+    for (word, mode) in [
+        ("receive-only", AuthMode::ReceiveOnly),
+        ("permissive", AuthMode::Permissive),
+        ("enforce", AuthMode::Enforce),
+    ] {
+        let parsed = auth(&format!("{file}auth = \"{word}\""));
+        assert_eq!(parsed, Some(Auth { key_file: key_file.clone(), mode }));
+        assert_eq!(mode.name(), word);
     }
+    assert_eq!(auth(file), Some(Auth { key_file, mode: AuthMode::Enforce }), "the default");
+    assert_eq!(parse(&farm("")).unwrap().farm.auth, None);
+    refused(
+        "name = \"f\"",
+        "name = \"f\"\nauth = \"enforce\"",
+        "a.toml:5: farm.auth: ",
+        "needs farm.key_file",
+    );
+    let told = problems(&farm(&format!("{file}auth = \"on\"")));
+    assert!(told[0].starts_with("a.toml:6: farm.auth: "), "{told:?}");
 }
 
 #[test]

@@ -17,8 +17,8 @@ use toml::Spanned;
 
 use super::value::{Time, written};
 use super::{
-    Checked, Config, Daemon, Error, Farm, Interface, Load, Mode, Problem, Service, Source, Standby, XdpMode,
-    options,
+    Auth, AuthMode, Checked, Config, Daemon, Error, Farm, Interface, Load, Mode, Problem, Service, Source,
+    Standby, XdpMode, options,
 };
 use super::{DEFAULT_BPFFS, DEFAULT_CONTROL_SOCKET, DEFAULT_LEASE, DEFAULT_STATE_DIR};
 
@@ -63,13 +63,6 @@ impl Validator<'_> {
         self.warnings.push(Problem::at(self.path, self.text, span, key, what));
     }
 
-    /// A key of the format whose function this version does not have: refused, never ignored.
-    fn not_yet<T>(&mut self, value: Option<&Spanned<T>>, key: &str, instead: &str) {
-        if let Some(value) = value {
-            self.problem(value.span(), key, format!("this version cannot do that yet: {instead}"));
-        }
-    }
-
     fn farm(&mut self, farm: Option<Spanned<options::Farm>>) -> Farm {
         let Some(farm) = farm else {
             self.problem(
@@ -77,7 +70,12 @@ impl Validator<'_> {
                 "farm",
                 "the table is missing: add [farm] with name = \"…\", the same on every server",
             );
-            return Farm { name: String::new(), heartbeat: DEFAULT_HEARTBEAT, foreign: Vec::new() };
+            return Farm {
+                name: String::new(),
+                heartbeat: DEFAULT_HEARTBEAT,
+                foreign: Vec::new(),
+                auth: None,
+            };
         };
         let span = farm.span();
         let farm = farm.into_inner();
@@ -98,14 +96,33 @@ impl Validator<'_> {
             }
         };
         let heartbeat = self.time(farm.heartbeat, "farm.heartbeat", DEFAULT_HEARTBEAT, "10ms", "10s");
-        self.not_yet(
-            farm.key_file.as_ref(),
-            "farm.key_file",
-            "heartbeats are not authenticated; remove the key",
+        let mode = self.word(
+            farm.auth.as_ref(),
+            "farm.auth",
+            &[
+                ("receive-only", AuthMode::ReceiveOnly),
+                ("permissive", AuthMode::Permissive),
+                ("enforce", AuthMode::Enforce),
+            ],
         );
-        self.not_yet(farm.auth.as_ref(), "farm.auth", "heartbeats are not authenticated; remove the key");
+        let auth = match (farm.key_file, farm.auth) {
+            (None, None) => None,
+            (None, Some(auth)) => {
+                self.problem(
+                    auth.span(),
+                    "farm.auth",
+                    "needs farm.key_file: without a key nothing can be signed or verified",
+                );
+                None
+            }
+            // Whoever has a key and says nothing more wants to be protected by it.
+            (key_file, _) => Some(Auth {
+                key_file: self.path(key_file, "farm.key_file", ""),
+                mode: mode.unwrap_or(AuthMode::Enforce),
+            }),
+        };
         let foreign = farm.foreign.map(|foreign| self.macs(&foreign, "farm.foreign")).unwrap_or_default();
-        Farm { name, heartbeat, foreign }
+        Farm { name, heartbeat, foreign, auth }
     }
 
     fn daemon(&mut self, daemon: options::Daemon, farm: &Farm) -> Daemon {

@@ -33,6 +33,7 @@ mod stop;
 
 use std::time::Duration;
 
+use anycast_core::auth::KeyId;
 use anycast_core::{Action, Event, Machine, Time};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -46,7 +47,7 @@ use crate::host::address::{AddressError, Addresses};
 use crate::host::state::StateError;
 use crate::host::sysctl::{SysctlError, Sysctls};
 use crate::monitor::{self, check, process};
-use crate::{control, datapath, telemetry};
+use crate::{config, control, datapath, telemetry};
 
 use link::Link;
 use perform::Alarms;
@@ -130,6 +131,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The farm's keys.
+    #[error(transparent)]
+    Keys(#[from] config::keys::KeysError),
     /// The metrics endpoint.
     #[error(transparent)]
     Metrics(#[from] telemetry::metrics::Error),
@@ -156,6 +160,10 @@ pub(crate) struct Controller {
     started: Time,
     /// The last picture of rtnetlink: which service address is where.
     seen: Vec<monitor::link::AddressSeen>,
+    /// The keys in force; the first signs.
+    keys: Vec<KeyId>,
+    /// Why the key file could not be read again.
+    keys_error: Option<String>,
     /// Set by the core's last action.
     done: Option<bool>,
     actions: Vec<Action>,
@@ -256,9 +264,7 @@ impl Controller {
                 Some(report) = inputs.checks.recv() => self.check_reported(report),
                 _ = inputs.terminate.recv() => self.asked_to_stop("SIGTERM"),
                 _ = inputs.interrupt.recv() => self.asked_to_stop("SIGINT"),
-                _ = inputs.hangup.recv() => {
-                    warn!("SIGHUP ignored: to take a new configuration without a gap, `anycast stop --keep` and start again");
-                }
+                _ = inputs.hangup.recv() => self.reload_keys(),
                 _ = poll.tick() => self.poll().await,
                 () = sleep => self.pass(Event::Tick),
                 () = link::readable(&mut self.links) => self.links_readable(),
@@ -294,6 +300,28 @@ impl Controller {
     /// Hands an event to the machine; its actions are performed at the end of the pass.
     fn handle(&mut self, event: Event) {
         self.machine.handle(monitor::now(), event, &mut self.actions);
+    }
+
+    /// SIGHUP: reads the key file again, for a roll-over. A file that is wrong changes nothing.
+    fn reload_keys(&mut self) {
+        let Some(auth) = &self.config.farm.auth else {
+            warn!(
+                "SIGHUP ignored: there is no farm.key_file to read again; other keys of the configuration need `anycast stop --keep` and a start"
+            );
+            return;
+        };
+        match config::keys::load(&auth.key_file) {
+            Ok(keys) => {
+                info!(?keys, "keys read again; the first signs");
+                self.keys = keys.ids().collect();
+                self.machine.set_keys(keys);
+                self.keys_error = None;
+            }
+            Err(error) => {
+                error!(%error, "keys not read again: those in force stay");
+                self.keys_error = Some(error.to_string());
+            }
+        }
     }
 
     fn asked_to_stop(&mut self, by: &str) {

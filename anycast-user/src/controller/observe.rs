@@ -362,7 +362,9 @@ impl Controller {
                 let v4 = self.config.services[service.index()].address.is_ipv4();
                 // The O flag as it stands in the first byte of the flags (RFC 4861 4.4); ARP has none and always overrides.
                 let override_flag = v4 || event.flags & 0x20 != 0;
-                return self.handle(Event::PeerAdvertisement { service, mac, override_flag });
+                let flags = event.flags as u8;
+                let option = event.option().to_vec();
+                return self.handle(Event::PeerAdvertisement { service, mac, override_flag, flags, option });
             }
             _ => return,
         };

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use anycast_common::packet::ndp;
 use anycast_core::{Action, Alarm, Router, ServiceId, Time};
 use tracing::{debug, error, info, warn};
 
@@ -119,17 +120,24 @@ impl Controller {
         let Some(interface) = &link.interface else { return };
         let Some(mac) = interface.mac else { return };
         let vlan = anycast_common::abi::vlan_key(&config.vlan);
+        let router = interface.forwarding6;
+        let solicited = matches!(to, To::Solicitor { .. });
+        let flags = if router { ndp::ROUTER } else { 0 }
+            | if solicited { ndp::SOLICITED } else { 0 }
+            | if config.override_flag { ndp::OVERRIDE } else { 0 };
+        let options = self.machine.advertisement_option(service, mac, flags).unwrap_or_default();
         let frames = match config.address {
             IpAddr::V6(target) => vec![
                 NeighborAdvertisement {
                     mac,
                     source: source(config.source, interface).unwrap_or(target),
                     target,
-                    router: interface.forwarding6,
+                    router,
                     override_entry: config.override_flag,
-                    solicited: matches!(to, To::Solicitor { .. }),
+                    solicited,
                     recipient: to.recipient(|address| address),
                     vlan,
+                    options: &options,
                 }
                 .to_vec(),
             ],
@@ -211,7 +219,11 @@ const fn service_of(alarm: &Alarm) -> Option<ServiceId> {
         Alarm::Rogue { service, .. }
         | Alarm::EpochJump { service, .. }
         | Alarm::HeldOpen { service }
+        | Alarm::SecondFarm { service, .. }
         | Alarm::LastServerDrained { service } => Some(*service),
-        Alarm::ForeignFarm { .. } | Alarm::BadHeartbeat { .. } | Alarm::DuplicateServer { .. } => None,
+        Alarm::Unauthentic { .. }
+        | Alarm::ForeignFarm { .. }
+        | Alarm::BadHeartbeat { .. }
+        | Alarm::DuplicateServer { .. } => None,
     }
 }

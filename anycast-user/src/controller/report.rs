@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anycast_common::abi::Drop as DropReason;
+use anycast_core::auth::Verdicts;
 use anycast_core::health::CheckState;
 use anycast_core::status::{Owner, PeerStatus, RouterStatus, ServiceStatus};
 use anycast_core::{Hold, ServerId, ServiceId, State, Time};
@@ -28,6 +29,7 @@ impl Controller {
                 None => text.to_owned(),
             })
             .collect();
+        alarms.extend(self.keys_error.iter().map(|error| format!("keys not read again: {error}")));
         if self.persister.failing() {
             let directory = self.config.daemon.state_dir.display();
             alarms.push(format!(
@@ -40,7 +42,7 @@ impl Controller {
                 .links
                 .iter()
                 .enumerate()
-                .map(|(position, link)| interface(link, core.links.get(position)))
+                .map(|(position, link)| interface(link, core.links.get(position), !self.keys.is_empty()))
                 .collect(),
             alarms,
             daemon: status::Daemon {
@@ -50,6 +52,8 @@ impl Controller {
                 farm: self.config.farm.name.clone(),
                 server: core.server.to_string(),
                 config: self.config.path.display().to_string(),
+                auth: self.config.farm.auth.as_ref().map_or("off", |auth| auth.mode.name()).to_owned(),
+                keys: self.keys.iter().map(|key| key.0).collect(),
                 lease_ms: u64::try_from(self.config.daemon.lease.as_millis()).unwrap_or(u64::MAX),
                 stopping: core.stopping,
             },
@@ -134,7 +138,11 @@ impl Controller {
     }
 }
 
-fn interface(link: &Link, core: Option<&anycast_core::status::LinkStatus>) -> status::Interface {
+fn interface(
+    link: &Link,
+    core: Option<&anycast_core::status::LinkStatus>,
+    authenticated: bool,
+) -> status::Interface {
     let now = link.interface.as_ref();
     let drops = link.datapath.as_ref().and_then(|datapath| datapath.drops().ok()).unwrap_or_default();
     let socket = link.heartbeat.counters();
@@ -148,6 +156,12 @@ fn interface(link: &Link, core: Option<&anycast_core::status::LinkStatus>) -> st
         refused.insert("foreign_farm".to_owned(), core.heartbeats_foreign_total);
         refused.insert("stale".to_owned(), core.heartbeats_stale_total);
     }
+    let verdicts = |of: fn(&anycast_core::status::LinkStatus) -> &Verdicts| match core {
+        Some(core) if authenticated => {
+            of(core).iter().map(|(verdict, count)| (verdict.name().to_owned(), count)).collect()
+        }
+        _ => BTreeMap::new(),
+    };
     status::Interface {
         name: link.name.clone(),
         index: now.map(|interface| interface.index),
@@ -169,6 +183,8 @@ fn interface(link: &Link, core: Option<&anycast_core::status::LinkStatus>) -> st
         heartbeats_sent_total: socket.sent,
         heartbeats_heard_total: core.map_or(0, |core| core.heartbeats_received_total),
         heartbeats_refused: refused,
+        heartbeats_authentication: verdicts(|core| &core.heartbeats),
+        advertisements_authentication: verdicts(|core| &core.advertisements),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
+use anycast_core::auth::{Authentication, KeyRing};
 use anycast_core::{
     CheckConfig, Config as CoreConfig, Event, FarmConfig, LinkId, LoadConfig, Machine, Mode, Restored,
     ServerId, ServiceConfig, ServiceId, StandbyConfig, Time,
@@ -41,8 +42,10 @@ pub(super) async fn start(
     for warning in &config.warnings {
         warn!("{warning}");
     }
+    let keys = config.farm.auth.as_ref().map(|auth| config::keys::load(&auth.key_file)).transpose()?;
     let mut state = StateDir::open(&config.daemon.state_dir)?;
-    state.probe()?;
+    // Writes the state, so that a directory that cannot be written to is known before anything is changed.
+    let incarnation = state.next_incarnation()?;
     let watched = watched(&config);
     let picture = rtnetlink::read_once(&watched).await?;
     let addresses = Addresses::open()?;
@@ -60,8 +63,11 @@ pub(super) async fn start(
         }
         Err(error) => Err(error),
     };
-    let machine = result
-        .and_then(|(services, groups)| Ok((machine(&config, &links, &services, &state)?, services, groups)));
+    let machine = result.and_then(|(services, groups)| {
+        let auth = config.farm.auth.as_ref().zip(keys.clone());
+        let auth = auth.map(|(auth, keys)| Authentication { keys, mode: auth.mode, incarnation });
+        Ok((machine(&config, &links, &services, &state, auth)?, services, groups))
+    });
     let checks = machine.and_then(|(machine, services, groups)| {
         let checks = checks(&config, checks_in, processes_in)?;
         let watch = rtnetlink::spawn(watched, links_in)?;
@@ -92,6 +98,8 @@ pub(super) async fn start(
         _routers: router::spawn(names, routers_in),
         started: now,
         seen: picture.addresses.clone(),
+        keys: keys.iter().flat_map(KeyRing::ids).collect(),
+        keys_error: None,
         done: None,
         actions: Vec::new(),
         watchdog: telemetry::notify::watchdog_interval(),
@@ -231,6 +239,7 @@ fn machine(
     links: &[Link],
     services: &[ServiceRun],
     state: &StateDir,
+    auth: Option<Authentication>,
 ) -> Result<Machine, Error> {
     let now = monitor::now();
     let restored = |number: usize, name: &str| {
@@ -249,7 +258,7 @@ fn machine(
     };
     let core = CoreConfig {
         server: server_id(links),
-        farm: Some(FarmConfig { name: config.farm.name.clone(), heartbeat: config.farm.heartbeat }),
+        farm: Some(FarmConfig { name: config.farm.name.clone(), heartbeat: config.farm.heartbeat, auth }),
         lease: config.daemon.lease,
         restart_lease: config.daemon.restart_lease,
         grace: config.daemon.grace,
@@ -301,7 +310,7 @@ fn core_service(
             congested_above: u16::try_from(load.congested_above).unwrap_or(u16::MAX),
             latency_limit: check.map(|check| check.timeout),
         }),
-        foreign: Vec::new(),
+        foreign: config.farm.foreign.clone(),
         restored,
     }
 }

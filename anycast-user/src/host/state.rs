@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,9 @@ pub struct State {
     pub addresses: BTreeSet<IpAddr>,
     /// Sysctls that the daemon changed, or was about to, by their path below /proc/sys/net.
     pub sysctls: BTreeMap<String, SysctlRecord>,
+    /// How often the daemon was started, or more: each start has a number greater than all before.
+    #[serde(default)]
+    pub incarnation: u64,
 }
 
 impl State {
@@ -209,6 +213,7 @@ impl StateDir {
                 services: BTreeMap::new(),
                 addresses: BTreeSet::new(),
                 sysctls: BTreeMap::new(),
+                incarnation: 0,
             },
         };
         if state.host != host {
@@ -250,6 +255,23 @@ impl StateDir {
     /// [`StateError::Io`].
     pub fn probe(&self) -> Result<(), StateError> {
         self.write(&self.state)
+    }
+
+    /// The number of this start, greater than that of each start before. On disk before it is used.
+    ///
+    /// It is at least the seconds since 1970 that the clock shows, so that a host whose state was lost is not held to be an
+    /// earlier start of itself. A clock that is set back does no harm: the last number is remembered.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn next_incarnation(&mut self) -> Result<u64, StateError> {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.next_incarnation_at(clock)
+    }
+
+    fn next_incarnation_at(&mut self, clock: u64) -> Result<u64, StateError> {
+        self.update(|state| state.incarnation = state.incarnation.saturating_add(1).max(clock))?;
+        Ok(self.state.incarnation)
     }
 
     fn write(&self, state: &State) -> Result<(), StateError> {
@@ -398,6 +420,33 @@ mod tests {
         assert!(second.state().service("dns").drained);
         assert!(second.state().addresses.is_empty());
         assert!(second.state().sysctls.is_empty());
+    }
+
+    #[test]
+    fn each_start_has_a_greater_number_whatever_the_clock_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut last = 0;
+        for clock in [1_000, 1_000, 5_000, 0, 4_999] {
+            let mut state = StateDir::open_in(directory.path(), host(1)).unwrap();
+            let number = state.next_incarnation_at(clock).unwrap();
+            assert!(number > last && number >= clock, "{number} after {last} at {clock}");
+            last = number;
+        }
+        assert_eq!(last, 5_002);
+        // A lost state: the clock keeps the numbers growing.
+        fs::remove_file(directory.path().join(STATE_FILE)).unwrap();
+        let mut state = StateDir::open_in(directory.path(), host(1)).unwrap();
+        assert_eq!(state.next_incarnation_at(9_000).unwrap(), 9_000);
+    }
+
+    #[test]
+    fn a_state_without_a_number_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        StateDir::open_in(directory.path(), host(1)).unwrap().probe().unwrap();
+        let old = text(directory.path()).replace(",\n  \"incarnation\": 0", "");
+        assert!(!old.contains("incarnation"));
+        fs::write(directory.path().join(STATE_FILE), old).unwrap();
+        assert_eq!(StateDir::open_in(directory.path(), host(1)).unwrap().state().incarnation, 0);
     }
 
     #[test]

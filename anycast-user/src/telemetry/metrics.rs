@@ -355,6 +355,14 @@ fn interfaces(scrape: &mut Scrape, status: &Status) {
     let sent = scrape.counter("anycast_heartbeats_sent", "Heartbeats sent");
     let heard = scrape.counter("anycast_heartbeats_heard", "Heartbeats of this farm heard");
     let refused = scrape.counter("anycast_heartbeats_refused", "Heartbeats refused");
+    let heartbeats = scrape.counter(
+        "anycast_heartbeats_authentication",
+        "Heartbeats of this farm by what authentication made of them",
+    );
+    let advertisements = scrape.counter(
+        "anycast_advertisements_authentication",
+        "Advertisements of other servers by what authentication made of them",
+    );
     for interface in &status.interfaces {
         let of = |more: &[(&'static str, &str)]| {
             let mut labels = vec![("interface", interface.name.clone())];
@@ -372,6 +380,12 @@ fn interfaces(scrape: &mut Scrape, status: &Status) {
         heard.get_or_create(&of(&[])).inc_by(interface.heartbeats_heard_total);
         for (reason, count) in &interface.heartbeats_refused {
             refused.get_or_create(&of(&[("reason", reason)])).inc_by(*count);
+        }
+        for (verdict, count) in &interface.heartbeats_authentication {
+            heartbeats.get_or_create(&of(&[("verdict", verdict)])).inc_by(*count);
+        }
+        for (verdict, count) in &interface.advertisements_authentication {
+            advertisements.get_or_create(&of(&[("verdict", verdict)])).inc_by(*count);
         }
     }
 }
@@ -410,6 +424,10 @@ mod tests {
             "anycast_xdp_mode{interface=\"eth0\",mode=\"native\"} 1.0".to_owned(),
             "anycast_drops_total{interface=\"eth0\",reason=\"ns_checksum\"} 1".to_owned(),
             "anycast_heartbeats_refused_total{interface=\"eth0\",reason=\"foreign farm\"} 2".to_owned(),
+            "anycast_heartbeats_authentication_total{interface=\"eth0\",verdict=\"bad_signature\"} 4"
+                .to_owned(),
+            "anycast_advertisements_authentication_total{interface=\"eth0\",verdict=\"replayed\"} 1"
+                .to_owned(),
             "# EOF".to_owned(),
         ] {
             assert!(text.lines().any(|has| has == line), "{line} is not in\n{text}");

@@ -39,6 +39,12 @@ pub struct Daemon {
     pub server: String,
     /// The configuration file in force.
     pub config: String,
+    /// How heartbeats are authenticated: `off`, `receive-only`, `permissive` or `enforce`.
+    #[serde(default)]
+    pub auth: String,
+    /// Numbers of the keys in force; the first signs.
+    #[serde(default)]
+    pub keys: Vec<u16>,
     /// How long an open gate answers after its last renewal, milliseconds.
     pub lease_ms: u64,
     /// The daemon is stopping.
@@ -239,6 +245,12 @@ pub struct Interface {
     pub heartbeats_heard_total: u64,
     /// Heartbeats refused, by reason.
     pub heartbeats_refused: BTreeMap<String, u64>,
+    /// What authentication made of the farm's heartbeats, obeyed or not; empty without keys.
+    #[serde(default)]
+    pub heartbeats_authentication: BTreeMap<String, u64>,
+    /// What authentication made of other servers' advertisements, obeyed or not; empty without keys.
+    #[serde(default)]
+    pub advertisements_authentication: BTreeMap<String, u64>,
 }
 
 /// The fast path's counters of a service; see `anycast_common::abi::Counters` for each.
@@ -500,6 +512,9 @@ pub(crate) mod tests {
                 heartbeats_sent_total: 1000,
                 heartbeats_heard_total: 990,
                 heartbeats_refused: [("foreign farm".to_owned(), 2)].into(),
+                heartbeats_authentication: [("verified".to_owned(), 990), ("bad_signature".to_owned(), 4)]
+                    .into(),
+                advertisements_authentication: [("replayed".to_owned(), 1)].into(),
             }],
             alarms: vec!["gate of dns6 is held open".into()],
             daemon: Daemon {
@@ -509,6 +524,8 @@ pub(crate) mod tests {
                 farm: "dns-north".into(),
                 server: "02005e0053000001".into(),
                 config: "/etc/anycast/anycast.toml".into(),
+                auth: "enforce".into(),
+                keys: vec![2, 1],
                 lease_ms: 300,
                 stopping: false,
             },

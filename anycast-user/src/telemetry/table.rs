@@ -20,6 +20,7 @@ pub fn render(status: &Status) -> String {
         &[
             format!("farm {}", daemon.farm),
             format!("server {}", daemon.server),
+            format!("auth {}", daemon.auth),
             format!("up {}", seconds(daemon.uptime_seconds)),
             format!("anycast {}", daemon.version),
             format!("pid {}{}", daemon.pid, if daemon.stopping { " (stopping)" } else { "" }),
@@ -239,14 +240,19 @@ fn interface(text: &mut String, interface: &Interface) {
     let refused = interface.heartbeats_refused.iter().filter(|(_, count)| **count > 0);
     let refused = refused.map(|(reason, count)| format!("refused {reason} {count}"));
     wrapped(text, INDENT, &heartbeats.into_iter().chain(refused).collect::<Vec<_>>());
-    let drops: Vec<_> = interface
-        .drops
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(reason, count)| format!("{reason} {count}"))
-        .collect();
-    if !drops.is_empty() {
-        wrapped(text, INDENT, &[&["drops".to_owned()], drops.as_slice()].concat());
+    for (what, counts) in [
+        ("heartbeats", &interface.heartbeats_authentication),
+        ("advertisements", &interface.advertisements_authentication),
+        ("drops", &interface.drops),
+    ] {
+        let counts: Vec<_> = counts
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        if !counts.is_empty() {
+            wrapped(text, INDENT, &[&[what.to_owned()], counts.as_slice()].concat());
+        }
     }
 }
 
@@ -300,6 +306,9 @@ mod tests {
             "router fe80::1  02:00:5e:00:53:fe  owned here",
             "owned by 02005e0053000002",
             "interface eth0 up  xdp native program 17 (taken over)  mac 02:00:5e:00:53:01",
+            "  auth enforce",
+            "heartbeats  bad_signature 4  verified 990",
+            "advertisements  replayed 1",
             "drops  gate_shut 3  ns_checksum 1",
         ] {
             assert!(text.contains(what), "{what:?} is not in\n{text}");

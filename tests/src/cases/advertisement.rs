@@ -32,7 +32,45 @@ fn event(flags: u8, announced: Mac) -> Event {
         announced,
         vlan: 0,
         flags: flags.into(),
+        ..Event::default()
     }
+}
+
+/// An NA with `behind` behind its target link-layer address option, and the event that has the first `copied` octets of it.
+fn with_option(behind: &[u8], copied: usize) -> (Neighbor, Event) {
+    let mut na = announcement();
+    na.options.extend_from_slice(behind);
+    let mut told = event(FLAG_OVERRIDE, PEER_MAC);
+    told.option_length = copied as u32;
+    told.option.as_flattened_mut()[..copied].copy_from_slice(&behind[..copied]);
+    (na, told)
+}
+
+/// An option of the farm's type, of so many units, with octets that tell their places.
+fn farm_option(units: u8) -> Vec<u8> {
+    let mut option: Vec<u8> = (0..8 * units).collect();
+    option[..2].copy_from_slice(&[253, units]);
+    option
+}
+
+/// What stands behind the target link-layer address option goes to the controller, up to the length of the farm's option.
+fn options() -> Vec<Case> {
+    let padding = option(254, &[9; 6]);
+    let named = [
+        ("na with the farm's option", farm_option(5), 40),
+        ("na with the farm's option, signed", farm_option(10), 80),
+        ("na with the farm's option and one more", [farm_option(5), padding.clone()].concat(), 40),
+        ("na with the farm's option, signed, and one more", [farm_option(10), padding.clone()].concat(), 80),
+        ("na with an option shorter than the farm's", farm_option(4), 0),
+        ("na with two options of eight octets", [padding.clone(), padding].concat(), 0),
+        ("na with an option longer than the farm's", farm_option(11), 80),
+    ];
+    let case = |(name, behind, copied): (&'static str, Vec<u8>, usize)| {
+        let (na, event) = with_option(&behind, copied);
+        let control = if copied == 0 { "na with the farm's option" } else { "na of a peer" };
+        heard(name, control, na, event)
+    };
+    named.into_iter().map(case).collect()
 }
 
 fn heard(name: &'static str, control: &'static str, na: Neighbor, event: Event) -> Case {
@@ -53,6 +91,7 @@ fn pass(name: &'static str, control: &'static str, na: Neighbor) -> Case {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = peers();
+    cases.extend(options());
     cases.extend(invalid());
     cases.extend(own());
     cases

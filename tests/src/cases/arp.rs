@@ -171,7 +171,7 @@ fn gates() -> Vec<Case> {
             mac: ROUTER_MAC,
             announced: [0; 6],
             vlan: 0,
-            flags: 0,
+            ..Event::default()
         };
         Case::new(name, control, arp.frame(), reports(reason, PLAIN4, counters, event))
             .with_gate(PLAIN4, gate)
@@ -202,7 +202,7 @@ fn advertisements() -> Vec<Case> {
             mac: PEER_MAC,
             announced: arp.sender_mac,
             vlan,
-            flags: 0,
+            ..Event::default()
         };
         let counters = Counters { advertisements: 1, ..Counters::default() };
         Case::new(name, control, arp.frame(), reports(Drop::PeerAdvertisement, index, counters, event))

@@ -73,6 +73,8 @@ pub struct DaemonOptions {
     pub check_interval: Duration,
     /// More lines of `[daemon]`.
     pub more: String,
+    /// More lines of `[farm]`.
+    pub farm_more: String,
 }
 
 impl Default for DaemonOptions {
@@ -87,6 +89,7 @@ impl Default for DaemonOptions {
             heartbeat: Duration::from_millis(50),
             check_interval: Duration::from_millis(100),
             more: String::new(),
+            farm_more: String::new(),
         }
     }
 }
@@ -111,7 +114,8 @@ impl DaemonOptions {
              {}\n\
              [farm]\n\
              name = \"{}\"\n\
-             heartbeat = \"{}ms\"\n",
+             heartbeat = \"{}ms\"\n\
+             {}\n",
             server.bpffs.display(),
             self.lease.as_millis(),
             self.restart_lease.as_millis(),
@@ -119,6 +123,7 @@ impl DaemonOptions {
             self.more,
             self.farm,
             self.heartbeat.as_millis(),
+            self.farm_more,
         );
         let mut interfaces: Vec<&str> =
             self.services.iter().map(|service| service.interface.as_str()).collect();

@@ -34,7 +34,7 @@ impl World<'_> {
             if sender_mac == self.mac || link.source == self.mac {
                 return Some(dropped(vec![Drop::OwnAdvertisement]));
             }
-            return Some(self.peer(link, index, sender, Some(sender_mac), 0));
+            return Some(self.peer(link, index, sender, Some(sender_mac), 0, &[]));
         }
         let kind = if sender.is_unspecified() {
             abi::EVENT_SOLICITED_DAD

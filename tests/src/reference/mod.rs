@@ -183,7 +183,7 @@ impl World<'_> {
             mac: link.source,
             announced: [0; 6],
             vlan: link.vlan_number(),
-            flags: 0,
+            ..Event::default()
         };
         let Some((reason, refused)) = self.refusal(index, kind, link.source) else {
             let multicast = kind == abi::EVENT_SOLICITED_MULTICAST && source.is_ipv6();
@@ -226,7 +226,14 @@ impl World<'_> {
         source: impl Into<IpAddr>,
         announced: Option<Mac>,
         flags: u8,
+        behind: &[u8],
     ) -> Outcome {
+        // Copied are as many octets as an option with a signature has, or as one without, or none.
+        let copied = [80, 40].into_iter().find(|length| *length <= behind.len()).unwrap_or(0);
+        let mut option = [[0; 8]; 10];
+        for (at, octet) in behind.iter().enumerate().take(copied) {
+            option[at / 8][at % 8] = *octet;
+        }
         Outcome {
             verdict: Verdict::Drop,
             frame: Vec::new(),
@@ -240,6 +247,8 @@ impl World<'_> {
                 announced: announced.unwrap_or_default(),
                 vlan: link.vlan_number(),
                 flags: flags.into(),
+                option_length: copied as u32,
+                option,
             }),
         }
     }

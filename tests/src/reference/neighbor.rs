@@ -210,7 +210,9 @@ impl World<'_> {
         if !reasons.is_empty() {
             return Some(dropped(reasons));
         }
-        Some(self.peer(link, index, packet.source, announced, flags))
+        // The farm's option has its place behind the target link-layer address option, which comes first.
+        let behind = message.get(32..).unwrap_or_default();
+        Some(self.peer(link, index, packet.source, announced, flags, behind))
     }
 }
 

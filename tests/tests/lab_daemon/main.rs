@@ -1,6 +1,7 @@
 //! The daemon in a farm: who owns, who answers, what the link gets to see, and what is left behind.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
+mod authentication;
 mod hold;
 mod lifecycle;
 mod link;

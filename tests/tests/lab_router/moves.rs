@@ -137,6 +137,7 @@ fn advertise(server: &Server, service: IpAddr, override_entry: bool) {
             solicited: false,
             recipient: Recipient::Link,
             vlan: 0,
+            options: &[],
         }
         .to_vec(),
         IpAddr::V4(address) => ArpAnnouncement {

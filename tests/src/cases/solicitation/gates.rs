@@ -11,7 +11,7 @@ pub(super) fn gates() -> Vec<Case> {
         mac: ROUTER_MAC,
         announced: [0; 6],
         vlan,
-        flags: 0,
+        ..Event::default()
     };
     let refused = |name, control, ns: Neighbor, gate: Gate, kind: u32| {
         let (counters, source) = match kind {
