@@ -6,7 +6,7 @@ use anycast_common::{
         EVENT_SOLICITED_DAD, EVENT_SOLICITED_DELAYED, EVENT_SOLICITED_MULTICAST, EVENT_SOLICITED_UNICAST,
         Event, Limits, OPTION_PLAIN, OPTION_SIGNED, PEERS_BUDGET, RING_BYTES,
     },
-    packet::{MAC_LENGTH, ndp},
+    packet::{MAC_LENGTH, ndp, octets},
 };
 use aya_ebpf::btf_maps::RingBuf;
 
@@ -119,16 +119,18 @@ pub fn peer_advertisement(frame: &Frame, index: u32, advertisement: Advertisemen
     let vlan = frame.vlan;
     let kind = EVENT_PEER_ADVERTISEMENT;
     let mut event = Event { kind, index, address, mac, announced, vlan, flags, ..NOTHING };
-    // Two lengths, so that every offset of the copies is a constant.
-    if let Some((at, length)) = option {
+    // Two halves of one fixed length each: the verifier takes no copy whose length it must connect with a check before.
+    if let Some((at, length)) = option
+        && length >= OPTION_PLAIN
+        && let Some(half) = frame.view::<OPTION_PLAIN>(at)
+    {
+        copy(half, &mut event, 0);
+        event.option_length = OPTION_PLAIN as u32;
         if length >= OPTION_SIGNED
-            && let Some(octets) = frame.view::<OPTION_SIGNED>(at)
+            && let Some(half) = frame.view::<OPTION_PLAIN>(at + OPTION_PLAIN)
         {
-            copy(octets, &mut event);
-        } else if length >= OPTION_PLAIN
-            && let Some(octets) = frame.view::<OPTION_PLAIN>(at)
-        {
-            copy(octets, &mut event);
+            copy(half, &mut event, OPTION_PLAIN / ndp::OPTION_UNIT);
+            event.option_length = OPTION_SIGNED as u32;
         }
     }
     if !within_budget || !send(&PEERS, event) {
@@ -136,13 +138,17 @@ pub fn peer_advertisement(frame: &Frame, index: u32, advertisement: Advertisemen
     }
 }
 
+/// Copies into the units from `first` on.
 #[inline(always)]
-fn copy<const N: usize>(octets: &[u8; N], event: &mut Event) {
-    event.option_length = N as u32;
-    for (to, from) in event.option.iter_mut().zip(octets.as_chunks::<{ ndp::OPTION_UNIT }>().0) {
-        *to = *from;
-    }
+fn copy(from: &[u8; OPTION_PLAIN], event: &mut Event, first: usize) {
+    event.option[first] = octets(from, 0);
+    event.option[first + 1] = octets(from, 8);
+    event.option[first + 2] = octets(from, 16);
+    event.option[first + 3] = octets(from, 24);
+    event.option[first + 4] = octets(from, 32);
 }
+
+const _: () = assert!(OPTION_PLAIN == 5 * ndp::OPTION_UNIT && OPTION_SIGNED == 2 * OPTION_PLAIN);
 
 #[inline(always)]
 fn take(limits: &mut Limits) -> bool {
