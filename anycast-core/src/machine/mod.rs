@@ -144,7 +144,7 @@ impl Machine {
         self.services.iter().all(|service| {
             let listens =
                 matches!(service.phase, Phase::Down | Phase::Listening | Phase::Ready | Phase::Drained);
-            listens && !service.deaf && service.config.mode != Mode::Solicited
+            listens && !service.deaf && !service.config.per_router && service.config.mode != Mode::Solicited
         })
     }
 
