@@ -176,8 +176,7 @@ fn delayed_answers_have_a_budget() {
     assert!(sent <= windows * u64::from(DELAYED_BUDGET), "{sent} in {windows} windows");
 }
 
-/// Who does not ask for extras does not pay: the programs share their source, and the smaller one has none of it. Its size with the
-/// functions of this file cut out of the source is compared where mutants are built.
+/// Who does not ask for extras does not pay: the programs share their source, and the smaller one has none of it.
 #[test]
 fn the_program_without_extras_is_smaller() {
     let without = exercise::embedded().unwrap().instructions().unwrap();
