@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::stats::Summary;
-use super::{Machine, machine, write};
+use super::{Machine, machine, per_router, write};
 use crate::lab::wait::{end_waits_on_signals, interrupted};
 use crate::lab::{Cluster, DaemonOptions, Event, Record};
 use contest::{Block, Tally};
@@ -214,6 +214,9 @@ pub fn run(options: &Options) -> Result<()> {
     })?;
     rotation += weighted_queries;
     println!("  rotation: {} of {} queries lost", rotation.lost, rotation.sent);
+    let per_router_gain = bench.try_to("measure what per_router gains", |_| {
+        per_router::measure().map(|measured| Some(measured.gain))
+    })?;
 
     let figures = theirs.map(|(_, tally)| tally.figures());
     let [keepalived_1s, keepalived_100ms, keepalived_50ms] = figures;
@@ -234,7 +237,7 @@ pub fn run(options: &Options) -> Result<()> {
             slices: equal.len(),
             weighted_slices: weighted.len(),
         },
-        per_router_gain: None,
+        per_router_gain,
         valid: bench.failures.is_empty()
             && figures.iter().chain([&ours.figures()]).all(|figures| figures.quiet.lost == 0),
         failures: bench.failures,

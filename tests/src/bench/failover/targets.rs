@@ -94,5 +94,13 @@ pub(super) fn all(report: &Report) -> Vec<Target> {
         aim: "at most 5 %".to_owned(),
         met: rotate.weighted_error <= 0.05,
     });
+    if let Some(gain) = report.per_router_gain {
+        targets.push(Target {
+            name: "two routers with `per_router`, answers over one owner's".to_owned(),
+            figure: format!("{gain:.2}"),
+            aim: "at least 1.8".to_owned(),
+            met: gain >= 1.8,
+        });
+    }
     targets
 }
