@@ -75,7 +75,9 @@ fn unheard(interval: Duration, network: &Network) -> Duration {
 
 /// How far apart two clocks may be after this time.
 fn drift(time: Duration, network: &Network) -> Duration {
-    time * 2 * network.drift / 1_000_000
+    let nanoseconds = (time * 2 * network.drift / 1_000_000).as_nanos() as u64;
+    // A file has whole microseconds.
+    Duration::from_micros(nanoseconds.div_ceil(1_000))
 }
 
 /// The interval of those that own nothing, at its longest.
