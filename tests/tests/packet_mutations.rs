@@ -132,8 +132,8 @@ const MUTATIONS: [Mutation; 28] = [
     mutation(
         "other stations' frames count",
         TRANSPORT,
-        "if !frame.is_to_us(meta) {",
-        "if !frame.is_to_us(meta) && port == Some(1) {",
+        "if !frame.is_to_us(services) {",
+        "if !frame.is_to_us(services) && port == Some(1) {",
     ),
     mutation(
         "the UDP length is not looked at",
