@@ -113,8 +113,7 @@ pub fn page(report: &Report) -> String {
          addresses loaded, the two programs in turn, seven times a round. `other_pass` is the worst of: {}.\n\
          * **DNS under flood**: NSD and the thread that serves the server's receive queue on one core; the generator, dnsperf and the peer's\n  \
          receive queue on another. Queries come through the queue that the flood comes through. Whoever answers solicitations, the thread that\n  \
-         serves the queue has its share of the core and no more: what differs is how much of the queue it gets through, and so how many queries\n  \
-         are lost at its end. dnsperf shares its core with the generator, which is part of both figures. Fast path: {}; kernel: {}.\n\
+         serves the queue has its fair share of the core and no more, so that who answers makes little difference here. dnsperf shares its core with the generator, which is part of both figures. Fast path: {}; kernel: {}.\n\
          * **SIGKILL to silent** has a floor of two thirds of the lease (300 ms), which is renewed at a third.\n\
          * **Idle**: an owner with the intervals of the example configuration: heartbeat 50 ms, a DNS query over UDP and over TCP each second.\n\
          * **Control** figures: {} runs each.\n",
