@@ -4,7 +4,7 @@ use anycast_common::{
     abi::{
         DELAYED_BUDGET, Drop, EVENT_INTERVAL_NS, EVENT_PEER_ADVERTISEMENT, EVENT_SOLICITED_ANSWERED,
         EVENT_SOLICITED_DAD, EVENT_SOLICITED_DELAYED, EVENT_SOLICITED_MULTICAST, EVENT_SOLICITED_UNICAST,
-        Event, Limits, OPTION_PLAIN, OPTION_SIGNED, PEERS_BUDGET, RING_BYTES,
+        Event, OPTION_PLAIN, OPTION_SIGNED, PEERS_BUDGET, RING_BYTES,
     },
     packet::{MAC_LENGTH, ndp, octets},
 };
@@ -57,7 +57,8 @@ pub fn answered(index: u32, address: [u32; 4], mac: [u8; MAC_LENGTH], vlan: u32)
 pub fn delayed(index: u32, address: [u32; 4], mac: [u8; MAC_LENGTH], vlan: u32) {
     let Some(limits) = LIMITS.get_ptr_mut(index) else { return };
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
-    let within_budget = unsafe { take_delayed(&mut *limits) };
+    let limits = unsafe { &mut *limits };
+    let within_budget = take(&mut limits.delayed_window_ns, &mut limits.delayed_sent, DELAYED_BUDGET);
     let kind = EVENT_SOLICITED_DELAYED;
     let event = Event { kind, index, address, mac, vlan, ..NOTHING };
     if !within_budget || !send(&SOLICITED, event) {
@@ -114,7 +115,8 @@ pub struct Advertisement {
 pub fn peer_advertisement(frame: &Frame, index: u32, advertisement: Advertisement) {
     let Some(limits) = LIMITS.get_ptr_mut(index) else { return };
     // SAFETY: the pointer is to this CPU's map value, which no other program run writes to at the same time.
-    let within_budget = unsafe { take(&mut *limits) };
+    let limits = unsafe { &mut *limits };
+    let within_budget = take(&mut limits.peers_window_ns, &mut limits.peers_sent, PEERS_BUDGET);
     let Advertisement { address, mac, announced, flags, option } = advertisement;
     let vlan = frame.vlan;
     let kind = EVENT_PEER_ADVERTISEMENT;
@@ -150,30 +152,17 @@ fn copy(from: &[u8; OPTION_PLAIN], event: &mut Event, first: usize) {
 
 const _: () = assert!(OPTION_PLAIN == 5 * ndp::OPTION_UNIT && OPTION_SIGNED == 2 * OPTION_PLAIN);
 
+/// Takes one from a `budget` that is full again with each [`EVENT_INTERVAL_NS`].
 #[inline(always)]
-fn take(limits: &mut Limits) -> bool {
+fn take(window_ns: &mut u64, sent: &mut u32, budget: u32) -> bool {
     let now = now();
-    if now.wrapping_sub(limits.peers_window_ns) >= EVENT_INTERVAL_NS {
-        limits.peers_window_ns = now;
-        limits.peers_sent = 0;
+    if now.wrapping_sub(*window_ns) >= EVENT_INTERVAL_NS {
+        *window_ns = now;
+        *sent = 0;
     }
-    let within_budget = limits.peers_sent < PEERS_BUDGET;
+    let within_budget = *sent < budget;
     if within_budget {
-        limits.peers_sent += 1;
-    }
-    within_budget
-}
-
-#[inline(always)]
-fn take_delayed(limits: &mut Limits) -> bool {
-    let now = now();
-    if now.wrapping_sub(limits.delayed_window_ns) >= EVENT_INTERVAL_NS {
-        limits.delayed_window_ns = now;
-        limits.delayed_sent = 0;
-    }
-    let within_budget = limits.delayed_sent < DELAYED_BUDGET;
-    if within_budget {
-        limits.delayed_sent += 1;
+        *sent += 1;
     }
     within_budget
 }

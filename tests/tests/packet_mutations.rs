@@ -160,12 +160,7 @@ const MUTATIONS: [Mutation; 28] = [
         "if operation == arp::REPLY {",
     ),
     mutation("ARP probes are requests", ARP, "if sender == 0 {", "if sender == 1 {"),
-    mutation(
-        "peers have no budget",
-        REPORT,
-        "limits.peers_sent < PEERS_BUDGET;",
-        "limits.peers_sent < u32::MAX;",
-    ),
+    mutation("peers have no budget", REPORT, "*sent < budget;", "*sent < budget.max(u32::MAX);"),
     mutation(
         "every refusal is an event",
         REPORT,

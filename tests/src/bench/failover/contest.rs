@@ -111,6 +111,7 @@ impl Block<'_> {
     ) -> Result<Mark> {
         let owner = answering(cluster, client)?;
         let victim = cluster.farm.servers[owner].name.clone();
+        // Not a wait for anything: the event must fall at a random moment between two heartbeats.
         std::thread::sleep(random.up_to(self.phase));
         let at = cluster.strike(event, owner)?;
         let taken_over = wait_for("another server answers", PATIENCE, || {

@@ -39,6 +39,7 @@ impl Silence {
     pub(super) fn listen(&mut self, farm: &Farm, victim: usize, silent_from: Instant) -> Result<()> {
         let IpAddr::V6(target) = SERVICE else { bail!("the lab's service address is not IPv6") };
         let injector = Injector::new(&farm.router, ROUTER_LINK)?;
+        // The end of the lease is a moment, not a condition: nothing happens then that could be polled for.
         std::thread::sleep((silent_from + MARGIN).saturating_duration_since(Instant::now()));
         let capture = Capture::start(&farm.router, ROUTER_LINK)?;
         let frame = Neighbor::solicitation(MAC.0, "fe80::5011:2".parse()?, target).frame();
