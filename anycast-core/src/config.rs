@@ -140,6 +140,9 @@ pub struct StandbyConfig {
     pub queries: u64,
     /// … in this much *owned* time, and the service stands by.
     pub window: Duration,
+    /// Hooks stop the service in standby and start it on waking, and it may take this long until it is able again. `None` =
+    /// it runs all along.
+    pub wake_timeout: Option<Duration>,
 }
 
 /// When a service is congested.
@@ -194,6 +197,8 @@ pub enum ConfigError {
     AnswerDelay { address: IpAddr },
     #[error("per_router of {address}: in mode solicited no server owns anything")]
     PerRouter { address: IpAddr },
+    #[error("standby of {address}: wake_timeout must be longer than nothing")]
+    Wake { address: IpAddr },
     #[error("load of {address}: capacity and congested_above must be at least 1")]
     Load { address: IpAddr },
 }
@@ -259,6 +264,9 @@ impl ServiceConfig {
             && (standby.queries == 0 || standby.window < Duration::from_millis(100))
         {
             return Err(ConfigError::Standby { address });
+        }
+        if self.standby.and_then(|standby| standby.wake_timeout).is_some_and(|timeout| timeout.is_zero()) {
+            return Err(ConfigError::Wake { address });
         }
         if self.load.is_some_and(|load| load.capacity == 0 || load.congested_above == 0) {
             return Err(ConfigError::Load { address });

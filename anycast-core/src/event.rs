@@ -53,6 +53,11 @@ pub enum Event {
         /// The address.
         mac: [u8; 6],
     },
+    /// What [`Action::StartService`] asked for has been done, or has failed: checks count from now on.
+    Started {
+        /// The service.
+        service: ServiceId,
+    },
     /// A reading of the fast path's counters; cumulative, a smaller value than before means they were reset.
     Counters {
         /// The service.
@@ -307,6 +312,17 @@ pub enum Action {
         /// Why.
         reason: Reason,
     },
+    /// Stop the service process: this server stands by, another one serves, and what still arrived has been answered.
+    StopService {
+        /// The service.
+        service: ServiceId,
+    },
+    /// Start the service process, if it does not run, and tell with [`Event::Started`] when that is done. Only after that the
+    /// gate can open. Asked for at the start too: who knows what the last controller left.
+    StartService {
+        /// The service.
+        service: ServiceId,
+    },
     /// Keep the epoch over a restart. Needed for nothing that happens in the same moment.
     PersistEpoch {
         /// The service.
@@ -401,6 +417,8 @@ pub enum Reason {
     AdoptionEnded,
     /// Hand-over ended without another owner.
     NobodyTookOver,
+    /// Woken from standby, the service was not able in time.
+    NotAwake(Vec<Impediment>),
     /// The operator asked.
     Command(Command),
     /// The daemon stops.
@@ -431,6 +449,9 @@ impl fmt::Display for Reason {
             Self::Adopted => f.write_str("open gate adopted"),
             Self::AdoptionEnded => f.write_str("adopted lease ran out before the service was able"),
             Self::NobodyTookOver => f.write_str("handed over, nobody took over"),
+            Self::NotAwake(impediments) => {
+                write!(f, "woken from standby and not able within wake_timeout: {}", list(impediments))
+            }
             Self::Command(command) => write!(f, "command {command:?}"),
             Self::Stop => f.write_str("stopping"),
         }

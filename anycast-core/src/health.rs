@@ -23,6 +23,8 @@ pub enum Impediment {
     LinkDown,
     /// The operator holds the gate shut.
     HeldShut,
+    /// The service process is being started after standby.
+    Starting,
 }
 
 impl fmt::Display for Impediment {
@@ -35,6 +37,7 @@ impl fmt::Display for Impediment {
             Self::AddressMissing => f.write_str("service address is not local"),
             Self::LinkDown => f.write_str("link is down"),
             Self::HeldShut => f.write_str("gate is held shut"),
+            Self::Starting => f.write_str("service is being started"),
         }
     }
 }
@@ -76,6 +79,12 @@ impl Check {
         Self { config, status }
     }
 
+    const fn forget(&mut self) {
+        self.status.state = CheckState::Unknown;
+        self.status.successes = 0;
+        self.status.failures = 0;
+    }
+
     fn ran(&mut self, ok: bool, latency: Duration) {
         let status = &mut self.status;
         status.latency = Some(latency);
@@ -104,6 +113,10 @@ pub(crate) struct Health {
     address: Option<bool>,
     link: Option<bool>,
     hold: Hold,
+    /// The service is stopped on purpose: its checks and its process say nothing.
+    suspended: bool,
+    /// It is being started: they do not count yet.
+    starting: bool,
 }
 
 impl Health {
@@ -116,7 +129,35 @@ impl Health {
             address: None,
             link: None,
             hold: Hold::Automatic,
+            suspended: false,
+            starting: config.standby.is_some_and(|standby| standby.wake_timeout.is_some()),
         }
+    }
+
+    /// The service is stopped on purpose.
+    pub(crate) const fn suspend(&mut self) {
+        self.suspended = true;
+    }
+
+    /// The service is being started.
+    pub(crate) const fn start(&mut self) {
+        self.suspended = false;
+        self.starting = true;
+    }
+
+    /// It has been started. What checks found before was another process, or none.
+    pub(crate) fn started(&mut self) {
+        self.starting = false;
+        self.checks.iter_mut().for_each(Check::forget);
+    }
+
+    pub(crate) const fn is_starting(&self) -> bool {
+        self.starting
+    }
+
+    /// Is something bad that starting the service does not mend?
+    pub(crate) fn unreachable(&self) -> bool {
+        self.address != Some(true) || self.link != Some(true) || self.hold == Hold::Shut
     }
 
     /// A check ran. False if there is no such check.
@@ -176,13 +217,16 @@ impl Health {
     }
 
     fn obstacles(&self) -> impl Iterator<Item = Impediment> + '_ {
-        let checks = self.checks.iter().enumerate().filter_map(|(index, check)| match check.status.state {
-            CheckState::Up => None,
-            CheckState::Down => Some(Impediment::CheckDown(index)),
-            CheckState::Unknown => Some(Impediment::CheckUnknown(index)),
-        });
+        let counts = !self.suspended && !self.starting;
+        let checks =
+            self.checks.iter().enumerate().filter_map(move |(index, check)| match check.status.state {
+                _ if !counts => None,
+                CheckState::Up => None,
+                CheckState::Down => Some(Impediment::CheckDown(index)),
+                CheckState::Unknown => Some(Impediment::CheckUnknown(index)),
+            });
         let process = match self.process {
-            _ if !self.watches_process => None,
+            _ if !self.watches_process || !counts => None,
             Some(true) => None,
             Some(false) => Some(Impediment::ProcessDead),
             None => Some(Impediment::ProcessUnknown),
@@ -190,7 +234,8 @@ impl Health {
         let address = (self.address != Some(true)).then_some(Impediment::AddressMissing);
         let link = (self.link != Some(true)).then_some(Impediment::LinkDown);
         let hold = (self.hold == Hold::Shut).then_some(Impediment::HeldShut);
-        checks.chain(process).chain(address).chain(link).chain(hold)
+        let starting = self.starting.then_some(Impediment::Starting);
+        checks.chain(process).chain(address).chain(link).chain(hold).chain(starting)
     }
 }
 

@@ -101,10 +101,29 @@ pub enum Detail {
     Listening,
     /// Ready: nobody owns; waiting for its turn to take over.
     Contending,
+    /// Standby or drained: the hook has stopped the service.
+    Suspended,
+    /// Standby: the service is being started, to take part again.
+    Waking,
     /// Owner: answering through an adopted gate until the service is known to be able.
     Adopting,
     /// Not owner any more: still answering until the next owner is heard.
     HandingOver,
+}
+
+impl Detail {
+    /// The word for it in status and logs; empty for [`Detail::None`].
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Listening => "listening",
+            Self::Contending => "contending",
+            Self::Suspended => "suspended",
+            Self::Waking => "waking",
+            Self::Adopting => "adopting",
+            Self::HandingOver => "handing over",
+        }
+    }
 }
 
 /// Who owns a service address.

@@ -49,8 +49,11 @@ fn rotating(number: usize) -> Config {
 
 fn standing_by(number: usize) -> Config {
     let mut config = sim::config(number);
-    config.services[0].standby =
-        Some(anycast_core::StandbyConfig { queries: 10, window: Duration::from_secs(60) });
+    config.services[0].standby = Some(anycast_core::StandbyConfig {
+        queries: 10,
+        window: Duration::from_secs(60),
+        wake_timeout: None,
+    });
     config
 }
 
@@ -558,8 +561,11 @@ fn servers_that_do_not_own_do_not_stand_by_for_want_of_queries() {
 fn rotating_standing_by(number: usize) -> Config {
     let mut config = standing_by(number);
     config.services[0].mode = Mode::Rotate { slice: Duration::from_secs(5) };
-    config.services[0].standby =
-        Some(anycast_core::StandbyConfig { queries: 10, window: Duration::from_secs(20) });
+    config.services[0].standby = Some(anycast_core::StandbyConfig {
+        queries: 10,
+        window: Duration::from_secs(20),
+        wake_timeout: None,
+    });
     config
 }
 

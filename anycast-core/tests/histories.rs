@@ -195,7 +195,11 @@ fn repetitions_kept_aside_change_nothing() {
         let mode = [Mode::Failover, Mode::Rotate { slice: Duration::from_secs(3) }, Mode::Solicited];
         let mut farm = sim::Farm { servers: 30, mode: mode[seed as usize % 3], ..sim::Farm::default() };
         if seed % 2 == 0 {
-            farm.standby = Some(anycast_core::StandbyConfig { queries: 100, window: Duration::from_secs(4) });
+            farm.standby = Some(anycast_core::StandbyConfig {
+                queries: 100,
+                window: Duration::from_secs(4),
+                wake_timeout: None,
+            });
         }
         let network =
             Network { loss: 0.05, jitter: JITTER, duplication: 0.02, reordering: 0.05, ..Network::default() };

@@ -518,8 +518,11 @@ fn unreadable_heartbeats_are_counted_and_alarmed_once_in_ten_seconds() {
 #[test]
 fn quiet_stops_what_was_still_to_be_sent() {
     let mut config = sim::config(0);
-    config.services[0].standby =
-        Some(anycast_core::StandbyConfig { queries: 1, window: Duration::from_millis(100) });
+    config.services[0].standby = Some(anycast_core::StandbyConfig {
+        queries: 1,
+        window: Duration::from_millis(100),
+        wake_timeout: None,
+    });
     let mut harness = Harness::new(config);
     harness.able(0);
     harness.until(150);

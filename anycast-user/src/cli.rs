@@ -307,7 +307,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn standby(text: &str) -> Result<StandbyConfig, String> {
     let (queries, window) = text.split_once('/').ok_or("write queries and time as 10/60s")?;
     let queries = queries.parse().map_err(|_| format!("{queries:?} is no number of queries"))?;
-    Ok(StandbyConfig { queries, window: duration(window)? })
+    Ok(StandbyConfig { queries, window: duration(window)?, wake_timeout: None })
 }
 
 impl Global {

@@ -7,5 +7,6 @@ pub mod controller;
 pub mod datapath;
 pub mod host;
 pub mod monitor;
+pub mod program;
 pub mod simulate;
 pub mod telemetry;

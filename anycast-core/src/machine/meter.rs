@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn meter() -> Meter {
-        Meter::new(StandbyConfig { queries: 10, window: Duration::from_secs(60) })
+        Meter::new(StandbyConfig { queries: 10, window: Duration::from_secs(60), wake_timeout: None })
     }
 
     #[test]

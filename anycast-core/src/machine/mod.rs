@@ -12,6 +12,7 @@ mod ownership;
 mod rogue;
 mod routers;
 mod service;
+mod sleep;
 mod timer;
 
 use std::net::IpAddr;
@@ -178,6 +179,8 @@ impl Machine {
         let links = links.map(|link| if link.urgent { self.now } else { link.next });
         match self.stage {
             Stage::Running => services.chain(links).min(),
+            // Its end is put off, and the hand-over has a timer of its own.
+            Stage::Stopping(_) if self.waits_for_sleepers() => services.chain(links).min(),
             Stage::Stopping(until) => services.chain(links).chain([until]).min(),
             Stage::Stopped => None,
         }
@@ -214,6 +217,11 @@ impl Machine {
             deadline: self.deadline(),
             stopping: self.stopping(),
         }
+    }
+
+    /// Stopping, and all that could take over must start their service first?
+    fn waits_for_sleepers(&self) -> bool {
+        self.services.iter().any(Service::waits_for_sleepers)
     }
 
     /// Before anything else: time has come to `now`. Silence that this process slept through is not silence.
@@ -286,6 +294,9 @@ impl Machine {
                     known.urgent = true;
                     self.on_link(link, actions, |service, cx| service.mac_changed(cx));
                 }
+            }
+            Event::Started { service } => {
+                self.with(service, actions, |service, cx| service.started(cx));
             }
             Event::Counters { service, queries, solicitations } => {
                 self.with(service, actions, |service, cx| service.counters(queries, solicitations, cx));
@@ -417,13 +428,19 @@ impl Machine {
         }
         for index in 0..self.services.len() {
             self.with(ServiceId(index as u16), actions, |service, cx| {
+                service.start_at_first(cx);
                 service.expire(cx);
                 service.settle_routers(cx);
                 service.gate(false, cx);
             });
         }
         self.heartbeats(actions);
-        if let Stage::Stopping(until) = self.stage
+        if let Stage::Stopping(until) = &mut self.stage
+            && self.services.iter().any(Service::waits_for_sleepers)
+        {
+            // The tail begins when somebody has taken over.
+            *until = self.now + self.config.grace;
+        } else if let Stage::Stopping(until) = self.stage
             && self.now >= until
         {
             self.stage = Stage::Stopped;
@@ -559,6 +576,7 @@ impl Machine {
             server: self.config.server,
             heartbeat,
             lease: self.config.lease,
+            grace: self.config.grace,
             link,
             random: &mut self.random,
             alarms: &mut self.alarms,
@@ -577,7 +595,10 @@ fn sort(actions: &mut [Action]) {
         Action::Advertise { .. } | Action::AdvertiseTo { .. } | Action::Answer { .. } => 2,
         Action::Heartbeat { .. } => 3,
         Action::StateChanged { .. } | Action::Quiet { .. } | Action::Alarm(_) => 4,
-        Action::PersistEpoch { .. } | Action::PersistDrained { .. } => 5,
+        Action::StopService { .. }
+        | Action::StartService { .. }
+        | Action::PersistEpoch { .. }
+        | Action::PersistDrained { .. } => 5,
         Action::StopDone { .. } => 6,
     });
 }

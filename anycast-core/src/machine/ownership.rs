@@ -50,7 +50,7 @@ impl Service {
     pub(crate) fn hear(&mut self, server: ServerId, report: &Report, cx: &mut Context<'_>) {
         let epoch = self.note_epoch(server, report.epoch, cx);
         if let (Some(load), Some(mark), State::Owner) = (report.load, self.config.load, report.state)
-            && load.permille >= mark.congested_above
+            && load.permille >= self.wakes_above(mark.congested_above)
         {
             self.step(Input::Woken(Reason::OwnerCongested(server)), cx);
         }

@@ -10,6 +10,7 @@
 //!                                                            └──▶ Drained, Down
 //! ```
 //!
+//! Where hooks stop the service in standby, the way from Standby to Ready leads through `Waking`, which shows as Standby.
 //! `Listening` shows as state Down, `HandingOver` as the state it leads to, `Adopting` as Owner: phases are what this
 //! server does, states are what it tells. The numbers of rules are those of `docs/scheduler.md`.
 
@@ -28,6 +29,7 @@ use crate::machine::load::Gauge;
 use crate::machine::meter::Meter;
 use crate::machine::rogue::Rogue;
 use crate::machine::routers::Routers;
+use crate::machine::sleep::Sleep;
 use crate::machine::timer::{Timer, Timers};
 use crate::random::Random;
 use crate::{Time, status};
@@ -57,8 +59,10 @@ pub(crate) enum Phase {
     Down,
     /// Able; listens for an owner before it takes part.
     Listening,
-    /// Able and silent.
+    /// Able and silent; or stopped by the hook, and able but for that.
     Standby,
+    /// Out of standby, until the service that the hook stopped is able again.
+    Waking,
     /// Able and in the rotation. Without an owner the contest timer runs.
     Ready,
     /// Owns the address.
@@ -125,6 +129,7 @@ pub(crate) struct Context<'a> {
     /// The owner's heartbeat interval; `None` without a farm.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) lease: Duration,
+    pub(crate) grace: Duration,
     pub(crate) link: &'a mut Link,
     pub(crate) random: &'a mut Random,
     pub(crate) alarms: &'a mut Alarms,
@@ -146,7 +151,7 @@ impl Context<'_> {
 
     /// How long an old owner goes on answering while a new one takes over: the loss of a heartbeat and all steps of the
     /// contest fit.
-    fn hand_over(&self) -> Duration {
+    pub(crate) fn hand_over(&self) -> Duration {
         self.dead_interval() + self.tolerance() + STEP * (STEPS_MAX as u32 + 2)
     }
 
@@ -163,7 +168,7 @@ pub(crate) struct Service {
     pub(crate) slot: usize,
     pub(crate) config: ServiceConfig,
     pub(crate) health: Health,
-    able: bool,
+    pub(crate) able: bool,
     pub(crate) phase: Phase,
     pub(crate) since: Time,
     pub(crate) timers: Timers,
@@ -207,6 +212,7 @@ pub(crate) struct Service {
     pub(crate) gauge: Gauge,
     /// Woken from standby: behind those that were ready all along.
     pub(crate) woken: bool,
+    pub(crate) sleep: Sleep,
 
     pub(crate) bucket: Bucket,
     pub(crate) pending: Option<Cause>,
@@ -218,7 +224,7 @@ pub(crate) struct Service {
     pub(crate) quiet: bool,
     pub(crate) reading: Option<Reading>,
 
-    drained: bool,
+    pub(crate) drained: bool,
     stopped: bool,
     flaps: u32,
     last_down: Option<Time>,
@@ -283,6 +289,7 @@ impl Service {
             hushed: Duration::ZERO,
             gauge: Gauge::new(config.load),
             woken: false,
+            sleep: Sleep::default(),
             bucket: Bucket::default(),
             pending: None,
             repeats: 0,
@@ -308,6 +315,8 @@ impl Service {
         };
         if let Some(open_until) = restored.gate_open_until.filter(|until| *until > now && !restored.drained) {
             service.phase = Phase::Adopting;
+            // The gate is open because the service runs.
+            service.health.started();
             service.gate = Some(open_until);
             service.gate_told = true;
             service.timers.arm(Timer::Listen, now + dead_interval);
@@ -383,10 +392,7 @@ impl Service {
                 self.step(Input::OwnerLost(Reason::NoOwner), cx);
             }
             (Phase::Ready, Input::OwnerLost(reason)) => self.contend(reason, cx),
-            (Phase::Standby, Input::OwnerLost(reason)) => {
-                self.woken = true;
-                self.enter(Phase::Ready, reason, cx);
-            }
+            (Phase::Standby, Input::OwnerLost(reason)) => self.leave_standby(reason, cx),
             (Phase::Ready, Input::Timer(Timer::Contest)) => self.contest_over(cx),
             (Phase::Ready, Input::Timer(Timer::Slice)) => self.take_over(Reason::SliceOver, cx),
             (Phase::Ready, Input::Timer(Timer::Preempt)) => self.preempt(cx),
@@ -419,9 +425,12 @@ impl Service {
                 self.enter(Phase::Standby, Reason::FewQueries, cx);
             }
             (Phase::Owner, Input::Woken(reason)) => self.wake(reason, cx),
-            (Phase::Standby, Input::Woken(reason)) => {
-                self.woken = true;
-                self.enter(Phase::Ready, reason, cx);
+            (Phase::Standby, Input::Woken(reason)) => self.leave_standby(reason, cx),
+            (Phase::Standby, Input::Timer(Timer::Suspend)) => self.suspend(cx),
+            (Phase::Waking, Input::Able) => self.awake(cx),
+            (Phase::Waking, Input::Timer(Timer::Wake)) => {
+                self.flap(cx.now);
+                self.enter(Phase::Down, Reason::NotAwake(self.health.impediments()), cx);
             }
 
             // The operator.
@@ -437,6 +446,9 @@ impl Service {
                 }
                 self.enter(Phase::Drained, Reason::Command(command), cx);
             }
+            (Phase::Drained, Input::Command(command @ Command::Undrain)) if self.sleep.suspended => {
+                self.leave_standby(Reason::Command(command), cx);
+            }
             (Phase::Drained, Input::Command(command @ Command::Undrain)) => {
                 self.enter(Phase::Ready, Reason::Command(command), cx);
             }
@@ -450,10 +462,16 @@ impl Service {
                     self.fall_quiet(Reason::Command(command), cx);
                 }
             }
-            (Phase::Ready, Input::Command(command @ Command::Standby))
+            (Phase::Ready | Phase::Waking, Input::Command(command @ Command::Standby))
                 if self.config.mode != Mode::Solicited || self.others_answer(cx) =>
             {
                 self.enter(Phase::Standby, Reason::Command(command), cx);
+            }
+            (Phase::Standby, Input::Command(command @ Command::TakeOver)) if self.asleep() => {
+                self.leave_standby(Reason::Command(command), cx);
+            }
+            (Phase::Waking, Input::Command(command @ Command::TakeOver)) => {
+                self.sleep.woken_by = Some(Reason::Command(command));
             }
             (
                 Phase::Ready | Phase::Standby | Phase::HandingOver(Next::Ready | Next::Standby),
@@ -509,6 +527,7 @@ impl Service {
         let from = self.state();
         let was = std::mem::replace(&mut self.phase, phase);
         self.timers.enter(phase);
+        self.sleep_through(was, cx);
         if !matches!(phase, Phase::HandingOver(_)) {
             self.heir = None;
         }
@@ -541,14 +560,22 @@ impl Service {
                 self.contend(reason.clone(), cx)
             }
             Phase::Owner => self.reign(cx),
-            Phase::HandingOver(_) => self.timers.arm(Timer::HandOver, cx.now + cx.hand_over()),
+            Phase::HandingOver(_) => {
+                let wait = self.hand_over_wait(cx);
+                self.timers.arm(Timer::HandOver, cx.now + wait);
+            }
             // Somebody else is to own; if nobody does, standby ends.
             Phase::Standby
                 if self.owner.is_none() && self.foreign.is_none() && self.config.mode != Mode::Solicited =>
             {
                 self.timers.arm(Timer::Silent, cx.now + cx.hand_over());
             }
-            Phase::Down | Phase::Standby | Phase::Ready | Phase::Adopting | Phase::Drained => {}
+            Phase::Down
+            | Phase::Standby
+            | Phase::Waking
+            | Phase::Ready
+            | Phase::Adopting
+            | Phase::Drained => {}
         }
         self.gate(true, cx);
         cx.link.news();
@@ -602,8 +629,11 @@ impl Service {
     pub(crate) fn health_changed(&mut self, cx: &mut Context<'_>) {
         let was_able = std::mem::replace(&mut self.able, self.health.able());
         // An adopter knows nothing at first: only what is known to be bad counts.
-        let unable =
-            if self.phase == Phase::Adopting { self.health.failed() } else { was_able && !self.able };
+        let unable = match self.phase {
+            Phase::Adopting => self.health.failed(),
+            Phase::Waking => self.health.unreachable(),
+            _ => was_able && !self.able,
+        };
         if unable {
             self.step(Input::Unable, cx);
         } else if self.able && !was_able {
@@ -676,6 +706,7 @@ impl Service {
     /// The daemon stops and another will adopt: leaves an open gate under `lease`. True if it was open.
     pub(crate) fn keep(&mut self, lease: Duration, cx: &mut Context<'_>) -> bool {
         self.stopped = true;
+        self.start_suspended(cx);
         let routers = self.keep_routers(lease, cx);
         if self.gate.is_none() {
             return routers;
@@ -701,7 +732,7 @@ impl Service {
     pub(crate) fn state(&self) -> State {
         match self.phase {
             Phase::Down | Phase::Listening | Phase::HandingOver(Next::Down) => State::Down,
-            Phase::Standby | Phase::HandingOver(Next::Standby) => State::Standby,
+            Phase::Standby | Phase::Waking | Phase::HandingOver(Next::Standby) => State::Standby,
             Phase::Ready | Phase::HandingOver(Next::Ready) => State::Ready,
             Phase::Adopting if self.config.mode == Mode::Solicited => State::Ready,
             Phase::Owner | Phase::Adopting => State::Owner,
@@ -721,7 +752,7 @@ impl Service {
 
     /// At the back of the queue?
     pub(crate) fn last(&self, now: Time) -> bool {
-        self.woken || self.penalty_until.is_some_and(|until| now < until)
+        self.woken || self.asleep() || self.penalty_until.is_some_and(|until| now < until)
     }
 
     /// What the next heartbeat says about this service.
@@ -761,6 +792,8 @@ impl Service {
             detail: match self.phase {
                 Phase::Listening => status::Detail::Listening,
                 Phase::Ready if self.timers.at(Timer::Contest).is_some() => status::Detail::Contending,
+                Phase::Waking => status::Detail::Waking,
+                Phase::Standby | Phase::Drained if self.sleep.suspended => status::Detail::Suspended,
                 Phase::Adopting => status::Detail::Adopting,
                 Phase::HandingOver(_) => status::Detail::HandingOver,
                 _ => status::Detail::None,

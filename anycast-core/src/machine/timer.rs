@@ -26,6 +26,10 @@ pub(crate) enum Timer {
     Repeat,
     /// A hand-over that nobody took.
     HandOver,
+    /// Standing by: what still arrived has been answered, and the service may be stopped.
+    Suspend,
+    /// Waking: the service should be able by now.
+    Wake,
     /// The lease is to be renewed.
     Lease,
     /// An answer's random delay is over.
@@ -35,7 +39,7 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Listen,
         Self::Adoption,
         Self::Silent,
@@ -46,6 +50,8 @@ impl Timer {
         Self::Announce,
         Self::Repeat,
         Self::HandOver,
+        Self::Suspend,
+        Self::Wake,
         Self::Lease,
         Self::Answer,
         Self::Routers,
@@ -60,6 +66,8 @@ impl Timer {
             Self::Contest | Self::Slice | Self::Preempt => matches!(phase, Phase::Ready),
             Self::Announce | Self::Repeat => matches!(phase, Phase::Owner),
             Self::HandOver => matches!(phase, Phase::HandingOver(_)),
+            Self::Suspend => matches!(phase, Phase::Standby),
+            Self::Wake => matches!(phase, Phase::Waking),
             // Goes with the gate, not with the phase.
             Self::Lease => true,
             // Whoever may not answer any more lets it lapse.

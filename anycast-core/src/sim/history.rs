@@ -69,8 +69,11 @@ fn farm(random: &mut Random) -> Farm {
         Vec::new()
     };
     let capacities = if random.chance(0.2) { vec![50 + random.below(200) as u32] } else { Vec::new() };
-    let standby =
-        random.chance(0.3).then(|| StandbyConfig { queries: 1 + random.below(50), window: ms(1_000) });
+    let standby = random.chance(0.3).then(|| StandbyConfig {
+        queries: 1 + random.below(50),
+        window: ms(1_000),
+        wake_timeout: None,
+    });
     Farm { servers, mode, weights, capacities, standby, detection: ms(500), ..Farm::default() }
 }
 

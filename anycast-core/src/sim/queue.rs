@@ -19,6 +19,10 @@ pub(super) enum Happening {
     Resume(usize),
     /// A hanging service is found out, or found well again.
     Check(usize),
+    /// The hook has stopped the service.
+    Stopped(usize),
+    /// The hook has started the service.
+    Started(usize),
     /// An advertisement reaches the router.
     Router(usize),
     /// An advertisement to one router reaches it: which of those that were sent.
@@ -50,6 +54,8 @@ enum Kind {
     Lapse,
     Resume,
     Check,
+    Stopped,
+    Started,
     Router,
     OneRouter,
     Wave,
@@ -74,6 +80,8 @@ impl Queue {
             Happening::Lapse(server) => (Kind::Lapse, server),
             Happening::Resume(server) => (Kind::Resume, server),
             Happening::Check(server) => (Kind::Check, server),
+            Happening::Stopped(server) => (Kind::Stopped, server),
+            Happening::Started(server) => (Kind::Started, server),
             Happening::Router(server) => (Kind::Router, server),
             Happening::OneRouter(number) => (Kind::OneRouter, number),
             Happening::Arrival(server, payload) => return self.wave(payload, vec![(at, server as u32)]),
@@ -122,6 +130,8 @@ impl Queue {
             Kind::Lapse => Happening::Lapse(server),
             Kind::Resume => Happening::Resume(server),
             Kind::Check => Happening::Check(server),
+            Kind::Stopped => Happening::Stopped(server),
+            Kind::Started => Happening::Started(server),
             Kind::Router => Happening::Router(server),
             Kind::OneRouter => Happening::OneRouter(server),
             Kind::Wave => return self.arrival(number, place),

@@ -18,6 +18,10 @@ const BUCKET_SPAN: Duration = Duration::from_secs(2);
 
 /// Flags of every advertisement here.
 const OVERRIDE: u8 = 0x20;
+/// A service stops within this time …
+const STOPPED: Duration = Duration::from_millis(100);
+/// … and starts within this.
+const STARTED: Duration = Duration::from_secs(1);
 
 /// A contest is over within this time.
 const CONTEST: Duration = Duration::from_secs(1);
@@ -80,6 +84,13 @@ impl Sim {
             }
             Happening::Resume(server) => self.resume(server),
             Happening::Check(server) => self.check(server),
+            Happening::Stopped(server) => self.process(server, false),
+            Happening::Started(server) => {
+                self.servers[server].process = true;
+                self.handle(server, Event::Process { service: SERVICE, alive: true });
+                self.handle(server, Event::Started { service: SERVICE });
+                self.check(server);
+            }
         }
     }
 
@@ -173,6 +184,12 @@ impl Sim {
                 }
                 Action::PersistDrained { drained, .. } => {
                     self.servers[server].config.services[0].restored.drained = *drained;
+                }
+                Action::StopService { .. } => {
+                    self.queue.push(self.now + STOPPED, Happening::Stopped(server));
+                }
+                Action::StartService { .. } => {
+                    self.queue.push(self.now + STARTED, Happening::Started(server));
                 }
                 Action::StopDone { .. } => self.servers[server].machine = None,
                 Action::StateChanged { to: State::Owner, reason, .. } => {

@@ -72,6 +72,7 @@ pub fn check(global: &Global) -> anyhow::Result<ExitCode> {
             targets(&service.name, check, &mut findings)?;
         }
     }
+    programs(&config, &mut findings)?;
     Ok(match findings.worst {
         Level::Ok | Level::Warning => ExitCode::SUCCESS,
         Level::Failure => ExitCode::from(crate::FAILED),
@@ -309,11 +310,33 @@ fn targets(service: &str, check: &Check, findings: &mut Findings) -> anyhow::Res
         );
         findings.add(Level::Warning, &text)?;
     }
-    if let Some(program) = check.exec.as_ref().and_then(|command| command.first())
-        && let Err(error) = nix::unistd::access(Path::new(program), nix::unistd::AccessFlags::X_OK)
-    {
-        let text =
-            format!("service {service}: check program {program} cannot be run: {}", io::Error::from(error));
+    if let Some(program) = check.exec.as_ref().and_then(|command| command.first()) {
+        runnable(&format!("service {service}: check program"), Path::new(program), findings)?;
+    }
+    Ok(())
+}
+
+/// The operator's programs that the daemon runs.
+fn programs(config: &Config, findings: &mut Findings) -> anyhow::Result<()> {
+    if let Some(notify) = &config.daemon.notify {
+        runnable("daemon.notify:", notify, findings)?;
+    }
+    for service in &config.services {
+        let Some(hooks) = service.standby.as_ref().and_then(|standby| standby.hooks.as_ref()) else {
+            continue;
+        };
+        for (key, command) in [("on_standby", &hooks.on_standby), ("on_wake", &hooks.on_wake)] {
+            if let Some(program) = command.first() {
+                runnable(&format!("service {}: {key}:", service.name), Path::new(program), findings)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn runnable(what: &str, program: &Path, findings: &mut Findings) -> anyhow::Result<()> {
+    if let Err(error) = nix::unistd::access(program, nix::unistd::AccessFlags::X_OK) {
+        let text = format!("{what} {} cannot be run: {}", program.display(), io::Error::from(error));
         findings.add(Level::Failure, &text)?;
     }
     Ok(())

@@ -63,6 +63,8 @@ pub struct Daemon {
     pub grace: Duration,
     /// Load the fast path with its log statements.
     pub bpf_log: bool,
+    /// A program that is run on each change of state and on each alarm.
+    pub notify: Option<PathBuf>,
 }
 
 /// The group of servers that share the services of this file.
@@ -219,12 +221,25 @@ pub enum ProcessTarget {
 }
 
 /// The standby rule: fewer than `queries` in `window` of owned time, and the server falls silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standby {
     /// Queries.
     pub queries: u64,
     /// Of owned time.
     pub window: Duration,
+    /// What stops the service in standby and starts it again; `None` = it runs all along.
+    pub hooks: Option<StandbyHooks>,
+}
+
+/// The commands that stop a service in standby and start it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandbyHooks {
+    /// Stops the service, and ends when it has stopped.
+    pub on_standby: Vec<String>,
+    /// Starts the service, and does no harm if it runs.
+    pub on_wake: Vec<String>,
+    /// How long each of them may take, and the service from the beginning of `on_wake` until it is able.
+    pub wake_timeout: Duration,
 }
 
 /// What load is measured against.

@@ -31,6 +31,7 @@ pub struct Daemon {
     pub restart_lease: Option<Spanned<Time>>,
     pub grace: Option<Spanned<Time>>,
     pub bpf_log: Option<bool>,
+    pub notify: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,6 +123,9 @@ pub struct Process {
 pub struct Standby {
     pub queries: Option<Spanned<i64>>,
     pub window: Option<Spanned<Time>>,
+    pub on_standby: Option<Spanned<Vec<String>>>,
+    pub on_wake: Option<Spanned<Vec<String>>>,
+    pub wake_timeout: Option<Spanned<Time>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod hooks;
+
 const GOOD: &str = include_str!("../../../dist/anycast.toml");
 
 fn parse(text: &str) -> Result<Config, Error> {
@@ -66,7 +68,7 @@ fn the_file_of_the_distribution_is_taken_as_written() {
         (service.mode, service.override_flag, service.source),
         (Mode::Failover, true, Source::LinkLocal)
     );
-    assert_eq!(service.standby, Some(Standby { queries: 10, window: Duration::from_secs(60) }));
+    assert_eq!(service.standby, Some(Standby { queries: 10, window: Duration::from_secs(60), hooks: None }));
     let check = config.check_of(0).unwrap();
     assert_eq!((check.rise, check.fall, check.timeout), (2, 3, Duration::from_millis(300)));
     assert_eq!(check.dns.as_ref().unwrap().name, "health.example.");

@@ -1,6 +1,7 @@
 //! From options to a configuration: fills in what was left out, refuses what does not fit, all problems at once.
 
 mod check;
+mod standby;
 mod values;
 
 pub use values::unfit;
@@ -18,7 +19,7 @@ use toml::Spanned;
 use super::value::{Time, written};
 use super::{
     Auth, AuthMode, Checked, Config, Daemon, Error, Farm, Interface, Load, Mode, Problem, Service, Source,
-    Standby, XdpMode, options,
+    XdpMode, options,
 };
 use super::{DEFAULT_BPFFS, DEFAULT_CONTROL_SOCKET, DEFAULT_LEASE, DEFAULT_STATE_DIR};
 
@@ -163,6 +164,10 @@ impl Validator<'_> {
             ),
             grace: self.time(daemon.grace, "daemon.grace", Duration::from_secs(2), "0s", "10m"),
             bpf_log: daemon.bpf_log.unwrap_or(false),
+            notify: daemon.notify.map(|notify| {
+                self.absolute(&notify, "daemon.notify");
+                notify.into_inner()
+            }),
         }
     }
 
@@ -208,9 +213,11 @@ impl Validator<'_> {
         let mut addresses_of: Vec<usize> = Vec::new();
         let mut seen = HashMap::new();
         let mut done = Vec::new();
+        let mut standbys = Vec::new();
         for (service, link) in services.into_iter().zip(links) {
             let span = service.span();
             let options = service.into_inner();
+            standbys.push(options.standby.as_ref().map_or(0..0, Spanned::span));
             let at = options.address.as_ref().map_or(span.clone(), Spanned::span);
             let name = options.interface.as_ref();
             let interface = self.interface_name(name, span.clone(), "service.interface").unwrap_or_default();
@@ -240,6 +247,9 @@ impl Validator<'_> {
                 self.problem(at, "service.address", what);
             }
             done.push(service);
+        }
+        if self.problems.is_empty() {
+            self.hooks_of_shared_checks(&done, &standbys);
         }
         for interface in &interfaces {
             modes.remove(&interface.name);
@@ -367,7 +377,7 @@ impl Validator<'_> {
         );
         let vlan = options.vlan.map(|vlan| self.vlan(&vlan)).unwrap_or_default();
         let ports = options.ports.map_or_else(|| vec![53], |ports| self.ports(&ports));
-        let standby = options.standby.map(|standby| self.standby(standby));
+        let standby = options.standby.map(|standby| self.standby(standby, mode, &check));
         let load = options.load.and_then(|load| self.load(load));
         Some(Service {
             name,
@@ -500,24 +510,6 @@ impl Validator<'_> {
             return None;
         }
         Some(self.time(Some(delay), KEY, Duration::ZERO, "1ms", "1s"))
-    }
-
-    fn standby(&mut self, standby: Spanned<options::Standby>) -> Standby {
-        let standby = standby.into_inner();
-        let queries = standby.queries.map_or(10, |queries| match u64::try_from(*queries.get_ref()) {
-            Ok(fitting) if fitting > 0 => fitting,
-            _ => {
-                let what = format!(
-                    "{} must be at least 1: leave [service.standby] out to never stand by",
-                    queries.get_ref()
-                );
-                self.problem(queries.span(), "service.standby.queries", what);
-                1
-            }
-        });
-        let window =
-            self.time(standby.window, "service.standby.window", Duration::from_secs(60), "1s", "24h");
-        Standby { queries, window }
     }
 
     fn load(&mut self, load: Spanned<options::Load>) -> Option<Load> {

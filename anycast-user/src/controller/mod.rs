@@ -8,6 +8,7 @@
 //!  heartbeats ───────┤                                             │                 the disk)
 //!  routers ──────────┤                                             │
 //!  control requests ─┤                                             └──► log, alarms
+//!  hooks that ended ─┤                                             ├──► hooks: notify, on_standby, on_wake
 //!  signals, timers ──┘
 //! ```
 //!
@@ -19,9 +20,11 @@
 //! * `start`: bringing up, in the order that cannot mislead a router, and rolling back what a failed start has begun;
 //! * `link`: everything that belongs to one interface, through its going and coming back;
 //! * `observe`: what was seen, as events; `perform`: what is to be done; `command`: the operator;
+//! * `hooks`: the operator's programs, which the loop starts and never waits for;
 //! * `report`: the picture for `status` and metrics; `stop`: the way out.
 
 mod command;
+mod hooks;
 mod link;
 mod observe;
 mod perform;
@@ -49,6 +52,7 @@ use crate::host::sysctl::{SysctlError, Sysctls};
 use crate::monitor::{self, check, process};
 use crate::{config, control, datapath, telemetry};
 
+use hooks::Hooks;
 use link::Link;
 use perform::Alarms;
 use persist::Persister;
@@ -59,6 +63,8 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// How often the drops of the services' sockets are read.
 const SOCKETS_POLL: Duration = Duration::from_secs(1);
+/// How long hooks and notifications have to end when the daemon stops.
+const LAST_HOOKS: Duration = Duration::from_secs(5);
 
 /// How long clients have to take their last answers.
 const GOODBYE: Duration = Duration::from_millis(200);
@@ -153,6 +159,7 @@ pub(crate) struct Controller {
     groups: Groups,
     persister: Persister,
     alarms: Alarms,
+    hooks: Hooks,
     /// Ends the watching of interfaces and addresses with the controller.
     _watch: monitor::link::LinkHandle,
     /// The same for routers.
@@ -262,6 +269,7 @@ impl Controller {
                 Some(report) = inputs.processes.recv() => self.process_reported(&report),
                 Some(report) = inputs.links.recv() => self.link_reported(report).await,
                 Some(report) = inputs.checks.recv() => self.check_reported(report),
+                service = self.hooks.started() => self.service_started(service),
                 _ = inputs.terminate.recv() => self.asked_to_stop("SIGTERM"),
                 _ = inputs.interrupt.recv() => self.asked_to_stop("SIGINT"),
                 _ = inputs.hangup.recv() => self.reload_keys(),
@@ -319,6 +327,7 @@ impl Controller {
             }
             Err(error) => {
                 error!(%error, "keys not read again: those in force stay");
+                self.hooks.alarm(None, &format!("keys not read again: {error}"));
                 self.keys_error = Some(error.to_string());
             }
         }

@@ -76,6 +76,16 @@ impl Controller {
         }
     }
 
+    /// The hook that starts a service's process has ended: what came of it, the checks say, at once.
+    pub(super) fn service_started(&mut self, service: anycast_core::ServiceId) {
+        self.handle(Event::Started { service });
+        for run in &self.checks {
+            if run.services.iter().any(|(of, _)| *of == service) {
+                run.run_now();
+            }
+        }
+    }
+
     /// Interfaces or addresses have changed.
     pub(super) async fn link_reported(&mut self, report: rtnetlink::Report) {
         for position in 0..self.links.len() {
@@ -175,14 +185,11 @@ impl Controller {
                 places.iter().find(|seen| self.links.iter().any(|link| link.name == seen.interface));
             let present = on_link.is_none() && places.iter().any(|seen| seen.flags.usable());
             if let Some(seen) = on_link {
-                self.alarms.raise(
-                    now,
-                    Some(service_id(number)),
-                    format!(
-                        "{} was put on {}, where the kernel answers for it: `ip address del {}/{} dev {}`",
-                        service.address, seen.interface, service.address, seen.prefix, seen.interface
-                    ),
+                let text = format!(
+                    "{} was put on {}, where the kernel answers for it: `ip address del {}/{} dev {}`",
+                    service.address, seen.interface, service.address, seen.prefix, seen.interface
                 );
+                self.alarms.raise(now, &self.hooks, Some(service_id(number)), text);
             }
             let run = &mut self.services[number];
             if places.is_empty() {
@@ -245,7 +252,11 @@ impl Controller {
         if self.services.iter().any(|run| run.address_missing_since.is_some()) {
             self.look_for_addresses().await;
         }
+        let failing = self.persister.failing();
         self.persister.advance().await;
+        if !failing && let Some(text) = self.state_alarm() {
+            self.hooks.alarm(None, &text);
+        }
     }
 
     /// Attaches to an interface that is there but could not be attached to.

@@ -12,6 +12,7 @@ use crate::advertise::frame::{ArpAnnouncement, ArpForm, NeighborAdvertisement, R
 use crate::advertise::heartbeat::HeartbeatError;
 use crate::monitor;
 
+use super::hooks::Hooks;
 use super::link::source;
 use super::{Controller, will_retry};
 
@@ -28,14 +29,15 @@ pub(super) struct Alarms {
 }
 
 impl Alarms {
-    /// Raises an alarm, and logs it if it is not standing already.
-    pub(super) fn raise(&mut self, now: Time, service: Option<ServiceId>, text: String) {
+    /// Raises an alarm: logged and notified of if it is not standing already.
+    pub(super) fn raise(&mut self, now: Time, hooks: &Hooks, service: Option<ServiceId>, text: String) {
         let standing = self.raised.iter_mut().find(|(_, other, words)| *other == service && *words == text);
         if let Some((at, ..)) = standing {
             *at = now;
             return;
         }
         error!(service = service.map(|service| service.0), "{text}");
+        hooks.alarm(service, &text);
         self.raised.push_back((now, service, text));
         if self.raised.len() > ALARMS {
             self.raised.pop_front();
@@ -90,12 +92,21 @@ impl Controller {
             Action::Heartbeat { link, datagram } => self.send_heartbeat(usize::from(link.0), &datagram),
             Action::StateChanged { service, from, to, reason } => {
                 info!(service = self.name(service), %from, %to, %reason, "state");
+                self.hooks.changed(service, from, to, &reason);
                 let run = &mut self.services[service.index()];
                 run.state = to;
                 run.reason = reason.to_string();
             }
             Action::Quiet { service, quiet, reason } => {
                 info!(service = self.name(service), quiet, %reason, "unsolicited advertisements");
+            }
+            Action::StopService { service } => {
+                info!(service = self.name(service), "stands by: the service is stopped");
+                self.hooks.stop(service);
+            }
+            Action::StartService { service } => {
+                info!(service = self.name(service), "the service is started");
+                self.hooks.start(service);
             }
             Action::PersistEpoch { service, epoch } => {
                 let name = self.config.services[service.index()].name.clone();
@@ -106,8 +117,8 @@ impl Controller {
                 self.persister.change(&name, |state| state.drained = drained);
             }
             Action::Alarm(alarm) => {
-                let text = alarm.to_string();
-                self.alarms.raise(monitor::now(), service_of(&alarm), text);
+                let (service, text) = (service_of(&alarm), alarm.to_string());
+                self.alarms.raise(monitor::now(), &self.hooks, service, text);
             }
             Action::StopDone { keep } => self.done = Some(keep),
         }

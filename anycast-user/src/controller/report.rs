@@ -17,6 +17,14 @@ use super::Controller;
 use super::link::Link;
 
 impl Controller {
+    /// The alarm that stands as long as the state cannot be written.
+    pub(super) fn state_alarm(&self) -> Option<String> {
+        let directory = self.config.daemon.state_dir.display();
+        self.persister.failing().then(|| {
+            format!("state cannot be written to {directory}: epochs and drains would not survive a restart")
+        })
+    }
+
     /// Everything, as of now.
     pub(super) fn status(&self) -> status::Status {
         let now = monitor::now();
@@ -30,12 +38,7 @@ impl Controller {
             })
             .collect();
         alarms.extend(self.keys_error.iter().map(|error| format!("keys not read again: {error}")));
-        if self.persister.failing() {
-            let directory = self.config.daemon.state_dir.display();
-            alarms.push(format!(
-                "state cannot be written to {directory}: epochs and drains would not survive a restart"
-            ));
-        }
+        alarms.extend(self.state_alarm());
         status::Status {
             services: core.services.iter().map(|service| self.service(now, core.server, service)).collect(),
             interfaces: self
@@ -77,6 +80,7 @@ impl Controller {
             state: state(core.state),
             state_seconds: now.since(core.since).as_secs_f64(),
             state_reason: run.reason.clone(),
+            state_detail: core.detail.name().to_owned(),
             able: core.able,
             not_able_because: core.impediments.iter().map(ToString::to_string).collect(),
             gate: status::Gate::of(&gate, now.as_nanos()),

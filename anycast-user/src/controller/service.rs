@@ -91,12 +91,12 @@ pub(super) struct CheckRun {
     /// Was the last result good? A change is logged, a repetition is not.
     pub(super) good: Option<bool>,
     /// The running check; ends with this.
-    _running: Running,
+    running: Running,
 }
 
 /// What ends a check or a watch when it is dropped.
 pub(super) enum Running {
-    Check { _handle: CheckHandle },
+    Check { handle: CheckHandle },
     Process { _guard: TaskGuard },
 }
 
@@ -117,7 +117,15 @@ impl CheckRun {
             successes: 0,
             failures: 0,
             good: None,
-            _running: running,
+            running,
+        }
+    }
+
+    /// Runs the check at once; a process is watched all along.
+    pub(super) fn run_now(&self) {
+        match &self.running {
+            Running::Check { handle } => handle.run_now(),
+            Running::Process { .. } => {}
         }
     }
 }

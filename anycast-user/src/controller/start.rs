@@ -25,6 +25,7 @@ use crate::monitor::process::{self, Bus, ProcessId, Target};
 use crate::monitor::router;
 use crate::{monitor, telemetry};
 
+use super::hooks::Hooks;
 use super::link::Link;
 use super::perform::Alarms;
 use super::persist::Persister;
@@ -94,6 +95,7 @@ pub(super) async fn start(
         groups,
         persister: Persister::new(state),
         alarms: Alarms::default(),
+        hooks: Hooks::new(&config),
         _watch: watch,
         _routers: router::spawn(names, routers_in),
         started: now,
@@ -302,9 +304,11 @@ fn core_service(
         per_router: service.per_router,
         checks: damping.into_iter().cycle().take(count).collect(),
         process: check.is_some_and(|check| check.process.is_some()),
-        standby: service
-            .standby
-            .map(|standby| StandbyConfig { queries: standby.queries, window: standby.window }),
+        standby: service.standby.as_ref().map(|standby| StandbyConfig {
+            queries: standby.queries,
+            window: standby.window,
+            wake_timeout: standby.hooks.as_ref().map(|hooks| hooks.wake_timeout),
+        }),
         load: service.load.as_ref().map(|load| LoadConfig {
             capacity: u32::try_from(load.capacity).unwrap_or(u32::MAX),
             congested_above: u16::try_from(load.congested_above).unwrap_or(u16::MAX),
@@ -342,7 +346,7 @@ fn checks(
                 service_addresses: service_addresses.clone(),
             };
             let services = sharers.iter().map(|service| (*service, position)).collect();
-            let running = Running::Check { _handle: check::spawn(id, options, checks_in.clone()) };
+            let running = Running::Check { handle: check::spawn(id, options, checks_in.clone()) };
             runs.push(CheckRun::new(services, kind, target, running));
         }
         if let Some(process) = &check.process {

@@ -3,7 +3,7 @@
 
 use tracing::{error, info};
 
-use super::{Controller, Error};
+use super::{Controller, Error, LAST_HOOKS};
 
 impl Controller {
     /// Takes everything down, or leaves it for the next daemon. Goes on after an error; returns the first.
@@ -13,6 +13,7 @@ impl Controller {
             for datapath in self.links.iter_mut().filter_map(|link| link.datapath.take()) {
                 datapath.keep();
             }
+            self.hooks.finish(LAST_HOOKS.min(self.config.daemon.restart_lease / 4)).await;
             info!(lease = ?self.config.daemon.restart_lease, "stopped; the fast path answers until its lease ends");
             return Ok(());
         }
@@ -35,6 +36,7 @@ impl Controller {
         if let Err(error) = self.sysctls.restore_all(&mut state) {
             note(error.into());
         }
+        self.hooks.finish(LAST_HOOKS).await;
         info!("stopped");
         first.map_or(Ok(()), Err)
     }

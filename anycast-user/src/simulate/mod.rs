@@ -195,7 +195,11 @@ impl Reader<'_> {
         if let Some(standby) = &options.standby {
             let queries = Some(standby.get_ref().queries.clone());
             let queries = self.number("farm.standby.queries", &queries, 1).unwrap_or(1);
-            farm.standby = Some(StandbyConfig { queries, window: standby.get_ref().window.get_ref().0 });
+            farm.standby = Some(StandbyConfig {
+                queries,
+                window: standby.get_ref().window.get_ref().0,
+                wake_timeout: None,
+            });
         }
         // What only the configuration itself knows, such as the shortest heartbeat.
         if let Err(error) = farm.configs().iter().try_for_each(anycast_core::Config::validate)

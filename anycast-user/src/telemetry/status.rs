@@ -70,6 +70,10 @@ pub struct Service {
     pub state_seconds: f64,
     /// Why it went there.
     pub state_reason: String,
+    /// What it does within its state: `listening`, `contending`, `suspended` (in standby, the service process was stopped),
+    /// `waking` (it is being started), `adopting`, `handing over`; empty = nothing in particular.
+    #[serde(default)]
+    pub state_detail: String,
     /// Whether this server could serve.
     pub able: bool,
     /// If not: each thing that stands in the way.
@@ -367,6 +371,7 @@ impl Service {
             state: State::Down,
             state_seconds: 0.0,
             state_reason: String::new(),
+            state_detail: String::new(),
             able: false,
             not_able_because: Vec::new(),
             gate: Gate::Shut,

@@ -107,6 +107,12 @@ fn service(text: &mut String, service: &Service) {
     let reason =
         if service.state_reason.is_empty() { String::new() } else { format!(": {}", service.state_reason) };
     parts.push(format!("{} for {}{reason}", service.state.name(), seconds(service.state_seconds)));
+    if !service.state_detail.is_empty() {
+        parts.push(service.state_detail.clone());
+    }
+    if service.quiet {
+        parts.push("quiet".to_owned());
+    }
     parts.push(format!("epoch {}", service.epoch));
     if let Some(left) = service.lease_ms_left {
         parts.push(format!("lease {left} ms"));

@@ -33,6 +33,8 @@ pub struct ServiceOptions {
     pub check: bool,
     /// The standby rule: queries and window.
     pub standby: Option<(u32, Duration)>,
+    /// More lines of `[service.standby]`.
+    pub standby_more: String,
     /// More lines of the `[[service]]` table itself.
     pub more: String,
 }
@@ -47,6 +49,7 @@ impl ServiceOptions {
             interface: SERVER.to_owned(),
             check: true,
             standby: None,
+            standby_more: String::new(),
             more: String::new(),
         }
     }
@@ -163,7 +166,9 @@ impl DaemonOptions {
             }
             if let Some((queries, window)) = service.standby {
                 let window = window.as_millis();
-                let _ = write!(file, "[service.standby]\nqueries = {queries}\nwindow = \"{window}ms\"\n");
+                let more = &service.standby_more;
+                let _ =
+                    write!(file, "[service.standby]\nqueries = {queries}\nwindow = \"{window}ms\"\n{more}\n");
             }
         }
         file

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::sweep::{NETNS_DIRECTORY, unique_name};
 use super::wait::wait_until;
@@ -150,6 +152,18 @@ impl Namespace {
         self.run(|| std::fs::read_to_string(Path::new("/proc/sys").join(key)))
             .map(|text| text.trim_end().to_owned())
             .with_context(|| format!("read sysctl {key}"))
+    }
+
+    /// Kills every process in it: those too that a program of the test left in the background.
+    pub fn kill_all(&self) {
+        // Fails if the namespace is gone, and with it what ran there.
+        let Ok(pids) = Command::new("ip").args(["netns", "pids", &self.name]).output() else { return };
+        let own = std::process::id() as i32;
+        let pids = String::from_utf8_lossy(&pids.stdout).into_owned();
+        for pid in pids.lines().filter_map(|line| line.trim().parse().ok()).filter(|pid| *pid != own) {
+            // It may have ended by itself.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 
     /// Index of an interface; `None` if it does not exist.

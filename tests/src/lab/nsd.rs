@@ -35,6 +35,37 @@ impl Nsd {
         addresses: &[IpAddr],
         core: Option<usize>,
     ) -> Result<Self> {
+        let file = Self::configure(identity, directory, pid_file, addresses)?;
+        let mut command: Command = match core {
+            Some(core) => {
+                let mut command = namespace.command("taskset");
+                command.args(["-c", &core.to_string(), "nsd"]);
+                command
+            }
+            None => namespace.command("nsd"),
+        };
+        command.arg("-d").arg("-c").arg(&file);
+        let mut child = Child::spawn("nsd", command, &directory.join("nsd.log"))?;
+        wait_until("NSD runs", Duration::from_secs(10), || {
+            pid_file.exists() || child.ended().is_ok_and(|ended| ended.is_some())
+        })?;
+        if child.ended()?.is_some() {
+            bail!("NSD has ended: {}", child.log());
+        }
+        Ok(Self { child, pid_file: pid_file.to_owned() })
+    }
+
+    /// Writes its configuration and zones into `directory`, as [`Nsd::start`] does, for who starts it himself; returns the
+    /// configuration's path.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn configure(
+        identity: &str,
+        directory: &Path,
+        pid_file: &Path,
+        addresses: &[IpAddr],
+    ) -> Result<PathBuf> {
         let path = directory.display();
         let listen: String = addresses.iter().map(|address| format!("  ip-address: {address}\n")).collect();
         // By address and not by wildcard: only so does NSD answer from the address that was asked, and `ip-freebind` lets it listen on
@@ -58,23 +89,7 @@ impl Nsd {
         for (zone, text) in [("example.zone", format!("{apex}{whoami}")), ("health.zone", apex.to_owned())] {
             fs::write(directory.join(zone), text).with_context(|| format!("write NSD's {zone}"))?;
         }
-        let mut command: Command = match core {
-            Some(core) => {
-                let mut command = namespace.command("taskset");
-                command.args(["-c", &core.to_string(), "nsd"]);
-                command
-            }
-            None => namespace.command("nsd"),
-        };
-        command.arg("-d").arg("-c").arg(&file);
-        let mut child = Child::spawn("nsd", command, &directory.join("nsd.log"))?;
-        wait_until("NSD runs", Duration::from_secs(10), || {
-            pid_file.exists() || child.ended().is_ok_and(|ended| ended.is_some())
-        })?;
-        if child.ended()?.is_some() {
-            bail!("NSD has ended: {}", child.log());
-        }
-        Ok(Self { child, pid_file: pid_file.to_owned() })
+        Ok(file)
     }
 
     /// Sends a signal to all its processes at once.

@@ -3,6 +3,7 @@
 
 mod authentication;
 mod hold;
+mod hooks;
 mod lifecycle;
 mod link;
 mod log;

@@ -153,15 +153,20 @@ impl Validator<'_> {
             );
             return None;
         };
+        self.program(command, KEY)
+    }
+
+    /// A program and its arguments.
+    pub fn program(&mut self, command: Spanned<Vec<String>>, key: &str) -> Option<Vec<String>> {
         match command.get_ref().first() {
             None => {
-                self.problem(command.span(), KEY, "is empty: name a program");
+                self.problem(command.span(), key, "is empty: name a program");
                 None
             }
             Some(program) if !Path::new(program).is_absolute() => {
                 let what =
                     format!("{program:?} is relative: write the whole path, the daemon has no PATH to trust");
-                self.problem(command.span(), KEY, what);
+                self.problem(command.span(), key, what);
                 None
             }
             Some(_) => Some(command.into_inner()),
