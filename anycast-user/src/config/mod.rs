@@ -63,6 +63,8 @@ pub struct Daemon {
     pub grace: Duration,
     /// Load the fast path with its log statements.
     pub bpf_log: bool,
+    /// As long as this file is there, all services are drained.
+    pub drain_file: Option<PathBuf>,
     /// A program that is run on each change of state and on each alarm.
     pub notify: Option<PathBuf>,
 }
@@ -134,6 +136,8 @@ pub struct Service {
     pub per_router: bool,
     /// Answer multicast solicitations after a random time up to this one, in [`Mode::Solicited`]; `None` = at once.
     pub answer_delay: Option<Duration>,
+    /// As long as this file is there, the service is drained.
+    pub drain_file: Option<PathBuf>,
     /// The O flag of the advertisements (RFC 4861 4.4).
     pub override_flag: bool,
     /// Source address of the advertisements.

@@ -31,6 +31,7 @@ pub struct Daemon {
     pub restart_lease: Option<Spanned<Time>>,
     pub grace: Option<Spanned<Time>>,
     pub bpf_log: Option<bool>,
+    pub drain_file: Option<Spanned<PathBuf>>,
     pub notify: Option<Spanned<PathBuf>>,
 }
 
@@ -70,6 +71,7 @@ pub struct Service {
     pub preempt_delay: Option<Spanned<Time>>,
     pub per_router: Option<Spanned<bool>>,
     pub answer_delay: Option<Spanned<Time>>,
+    pub drain_file: Option<Spanned<PathBuf>>,
     pub check: Option<Spanned<Check>>,
     pub standby: Option<Spanned<Standby>>,
     pub load: Option<Spanned<Load>>,

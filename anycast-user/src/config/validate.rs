@@ -164,10 +164,8 @@ impl Validator<'_> {
             ),
             grace: self.time(daemon.grace, "daemon.grace", Duration::from_secs(2), "0s", "10m"),
             bpf_log: daemon.bpf_log.unwrap_or(false),
-            notify: daemon.notify.map(|notify| {
-                self.absolute(&notify, "daemon.notify");
-                notify.into_inner()
-            }),
+            drain_file: daemon.drain_file.map(|path| self.absolute_path(path, "daemon.drain_file")),
+            notify: daemon.notify.map(|path| self.absolute_path(path, "daemon.notify")),
         }
     }
 
@@ -392,6 +390,7 @@ impl Validator<'_> {
             preempt_delay,
             per_router,
             answer_delay,
+            drain_file: options.drain_file.map(|path| self.absolute_path(path, "service.drain_file")),
             override_flag: options.override_flag.map_or(mode != Mode::Solicited, Spanned::into_inner),
             source: source.unwrap_or(Source::LinkLocal),
             check,

@@ -79,10 +79,21 @@ impl Controller {
         let mut names = Vec::new();
         let mut refused = Vec::new();
         for service in services {
-            let result = self.machine.command(monitor::now(), *service, command, &mut self.actions);
             let name = self.name(*service).to_owned();
+            if command == CoreCommand::Undrain
+                && let Some(why) = self.undrain_refused(*service)
+            {
+                refused.push(format!("{name}: {why}"));
+                continue;
+            }
+            let result = self.machine.command(monitor::now(), *service, command, &mut self.actions);
             match result {
-                Ok(()) => names.push(name),
+                Ok(()) => {
+                    if matches!(command, CoreCommand::Drain | CoreCommand::Undrain) {
+                        self.note_drain(*service, command == CoreCommand::Drain);
+                    }
+                    names.push(name);
+                }
                 Err(error) => refused.push(format!("{name}: {error}")),
             }
         }

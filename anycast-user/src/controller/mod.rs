@@ -20,10 +20,12 @@
 //! * `start`: bringing up, in the order that cannot mislead a router, and rolling back what a failed start has begun;
 //! * `link`: everything that belongs to one interface, through its going and coming back;
 //! * `observe`: what was seen, as events; `perform`: what is to be done; `command`: the operator;
+//! * `drain`: whose word it is that a service is drained, a command's or a file's;
 //! * `hooks`: the operator's programs, which the loop starts and never waits for;
 //! * `report`: the picture for `status` and metrics; `stop`: the way out.
 
 mod command;
+mod drain;
 mod hooks;
 mod link;
 mod observe;
@@ -52,6 +54,7 @@ use crate::host::sysctl::{SysctlError, Sysctls};
 use crate::monitor::{self, check, process};
 use crate::{config, control, datapath, telemetry};
 
+use drain::Drains;
 use hooks::Hooks;
 use link::Link;
 use perform::Alarms;
@@ -160,10 +163,13 @@ pub(crate) struct Controller {
     persister: Persister,
     alarms: Alarms,
     hooks: Hooks,
+    drains: Drains,
     /// Ends the watching of interfaces and addresses with the controller.
     _watch: monitor::link::LinkHandle,
     /// The same for routers.
     _routers: monitor::TaskGuard,
+    /// The same for drain files.
+    _files: monitor::TaskGuard,
     started: Time,
     /// The last picture of rtnetlink: which service address is where.
     seen: Vec<monitor::link::AddressSeen>,
@@ -187,6 +193,7 @@ struct Inputs {
     processes: mpsc::Receiver<process::Report>,
     links: mpsc::Receiver<monitor::link::Report>,
     routers: mpsc::Receiver<monitor::router::Report>,
+    files: mpsc::Receiver<monitor::file::Report>,
     requests: mpsc::Receiver<Request>,
     terminate: Signal,
     interrupt: Signal,
@@ -218,8 +225,18 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (links_in, links) = mpsc::channel(CHANNEL);
     let (routers_in, routers) = mpsc::channel(CHANNEL);
 
-    let mut controller = start::start(config, checks_in, processes_in, links_in, routers_in).await?;
-    let mut inputs = Inputs { checks, processes, links, routers, requests, terminate, interrupt, hangup };
+    let (files_in, files) = mpsc::channel(CHANNEL);
+
+    let reports = start::Reports {
+        checks: checks_in,
+        processes: processes_in,
+        links: links_in,
+        routers: routers_in,
+        files: files_in,
+    };
+    let mut controller = start::start(config, reports).await?;
+    let mut inputs =
+        Inputs { checks, processes, links, routers, files, requests, terminate, interrupt, hangup };
 
     let serving = async {
         let metrics_requests = requests_in.clone();
@@ -277,6 +294,7 @@ impl Controller {
                 () = sleep => self.pass(Event::Tick),
                 () = link::readable(&mut self.links) => self.links_readable(),
                 Some(report) = inputs.routers.recv() => self.router_reported(&report),
+                Some(report) = inputs.files.recv() => self.drain_file_reported(report),
                 Some(request) = inputs.requests.recv() => self.requested(request),
             }
             self.drain(inputs).await;

@@ -112,10 +112,8 @@ impl Controller {
                 let name = self.config.services[service.index()].name.clone();
                 self.persister.change(&name, |state| state.epoch = epoch);
             }
-            Action::PersistDrained { service, drained } => {
-                let name = self.config.services[service.index()].name.clone();
-                self.persister.change(&name, |state| state.drained = drained);
-            }
+            // Whose word it is, the core does not know.
+            Action::PersistDrained { service, .. } => self.keep_drained(service),
             Action::Alarm(alarm) => {
                 let (service, text) = (service_of(&alarm), alarm.to_string());
                 self.alarms.raise(monitor::now(), &self.hooks, service, text);

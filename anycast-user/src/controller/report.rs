@@ -79,7 +79,10 @@ impl Controller {
             .to_owned(),
             state: state(core.state),
             state_seconds: now.since(core.since).as_secs_f64(),
-            state_reason: run.reason.clone(),
+            state_reason: match self.drains.file(number) {
+                Some(path) if core.state == State::Drained => format!("{} is there", path.display()),
+                _ => run.reason.clone(),
+            },
             state_detail: core.detail.name().to_owned(),
             able: core.able,
             not_able_because: core.impediments.iter().map(ToString::to_string).collect(),

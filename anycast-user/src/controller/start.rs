@@ -20,11 +20,13 @@ use crate::host::address::{AddressOrigin, Addresses};
 use crate::host::state::StateDir;
 use crate::host::sysctl::Sysctls;
 use crate::monitor::check::{self, CheckId, CheckOptions};
+use crate::monitor::file;
 use crate::monitor::link::{self as rtnetlink, Watched};
 use crate::monitor::process::{self, Bus, ProcessId, Target};
 use crate::monitor::router;
 use crate::{monitor, telemetry};
 
+use super::drain::Drains;
 use super::hooks::Hooks;
 use super::link::Link;
 use super::perform::Alarms;
@@ -32,14 +34,17 @@ use super::persist::Persister;
 use super::service::{self, CheckRun, Running, ServiceRun};
 use super::{Controller, Error, will_retry};
 
+/// Where the monitors' reports go.
+pub(super) struct Reports {
+    pub(super) checks: mpsc::Sender<check::Report>,
+    pub(super) processes: mpsc::Sender<process::Report>,
+    pub(super) links: mpsc::Sender<rtnetlink::Report>,
+    pub(super) routers: mpsc::Sender<router::Report>,
+    pub(super) files: mpsc::Sender<file::Report>,
+}
+
 /// Brings everything up.
-pub(super) async fn start(
-    config: Config,
-    checks_in: mpsc::Sender<check::Report>,
-    processes_in: mpsc::Sender<process::Report>,
-    links_in: mpsc::Sender<rtnetlink::Report>,
-    routers_in: mpsc::Sender<router::Report>,
-) -> Result<Controller, Error> {
+pub(super) async fn start(config: Config, reports: Reports) -> Result<Controller, Error> {
     for warning in &config.warnings {
         warn!("{warning}");
     }
@@ -64,14 +69,16 @@ pub(super) async fn start(
         }
         Err(error) => Err(error),
     };
+    let drains =
+        Drains::new(&config, |name| state.state().services.get(name).is_some_and(|saved| saved.drained));
     let machine = result.and_then(|(services, groups)| {
         let auth = config.farm.auth.as_ref().zip(keys.clone());
         let auth = auth.map(|(auth, keys)| Authentication { keys, mode: auth.mode, incarnation });
-        Ok((machine(&config, &links, &services, &state, auth)?, services, groups))
+        Ok((machine(&config, &links, &services, &state, &drains, auth)?, services, groups))
     });
     let checks = machine.and_then(|(machine, services, groups)| {
-        let checks = checks(&config, checks_in, processes_in)?;
-        let watch = rtnetlink::spawn(watched, links_in)?;
+        let checks = checks(&config, reports.checks, reports.processes)?;
+        let watch = rtnetlink::spawn(watched, reports.links)?;
         Ok((machine, services, groups, checks, watch))
     });
     let (machine, services, groups, checks, watch) = match checks {
@@ -96,8 +103,10 @@ pub(super) async fn start(
         persister: Persister::new(state),
         alarms: Alarms::default(),
         hooks: Hooks::new(&config),
+        _files: file::spawn(drains.paths(), reports.files),
+        drains,
         _watch: watch,
-        _routers: router::spawn(names, routers_in),
+        _routers: router::spawn(names, reports.routers),
         started: now,
         seen: picture.addresses.clone(),
         keys: keys.iter().flat_map(KeyRing::ids).collect(),
@@ -241,6 +250,7 @@ fn machine(
     links: &[Link],
     services: &[ServiceRun],
     state: &StateDir,
+    drains: &Drains,
     auth: Option<Authentication>,
 ) -> Result<Machine, Error> {
     let now = monitor::now();
@@ -256,7 +266,7 @@ fn machine(
         if gate_open_until.is_some() {
             info!(service = name, "adopting an open gate");
         }
-        Restored { epoch: saved.epoch, drained: saved.drained, gate_open_until }
+        Restored { epoch: saved.epoch, drained: drains.wanted(number), gate_open_until }
     };
     let core = CoreConfig {
         server: server_id(links),

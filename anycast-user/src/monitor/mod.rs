@@ -15,6 +15,7 @@
 //!        (hints) ─► dumps                    (the whole picture each time it changes)
 //! ```
 //!
+//! `router` learns the link's routers, `file` watches for drain files, each in a task of its own.
 //! `sockets` is asked instead: how much the service's sockets have dropped.
 //!
 //! Each `spawn` must be called in a Tokio runtime whose thread is in the network namespace to be watched, and returns a
@@ -24,6 +25,7 @@
 //! What is absent here: thresholds, retries that hide a failure, a report that was not caused by an observation.
 
 pub mod check;
+pub mod file;
 pub mod link;
 pub mod process;
 pub mod router;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
 mod authentication;
+mod drain;
 mod hold;
 mod hooks;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! The operator's programs: `notify`, `on_standby`, `on_wake`.
+//! The operator's programs and files: `notify`, `on_standby`, `on_wake`, `drain_file`.
 
 use super::*;
 
@@ -57,4 +57,23 @@ fn a_program_to_notify_has_a_whole_path() {
     let problems = problems(&notify("bin/notify"));
     assert_eq!(problems.len(), 1, "{problems:#?}");
     assert!(problems[0].contains("daemon.notify"), "{problems:#?}");
+}
+
+#[test]
+fn drain_files_are_the_hosts_or_one_services() {
+    let text = with("lease = \"300ms\"", "drain_file = \"/run/drain\"");
+    let text = text.replace("ports = [53]", "drain_file = \"/run/drain-dns\"");
+    let config = parse(&text).unwrap();
+    assert_eq!(config.daemon.drain_file.as_deref(), Some(Path::new("/run/drain")));
+    assert_eq!(config.services[0].drain_file.as_deref(), Some(Path::new("/run/drain-dns")));
+    for key in ["daemon", "service"] {
+        let relative = if key == "daemon" {
+            text.replace("/run/drain\"", "drain\"")
+        } else {
+            text.replace("/run/drain-dns", "drain")
+        };
+        let problems = problems(&relative);
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[0].contains(&format!("{key}.drain_file")), "{problems:#?}");
+    }
 }

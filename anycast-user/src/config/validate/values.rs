@@ -207,6 +207,12 @@ impl Validator<'_> {
         }
     }
 
+    /// The same, and the path itself.
+    pub fn absolute_path(&mut self, path: Spanned<PathBuf>, key: &str) -> PathBuf {
+        self.absolute(&path, key);
+        path.into_inner()
+    }
+
     /// One of a few words.
     pub fn word<T: Copy>(
         &mut self,
