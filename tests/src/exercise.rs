@@ -2,6 +2,8 @@
 //! limits of the events. The packet tests run each step at full length on the program that is shipped, and all of them
 //! shorter on each program with a planted fault.
 
+pub mod extra;
+
 use std::net::Ipv6Addr;
 
 use anycast_common::abi::{Drop, EVENT_INTERVAL_NS, Event};

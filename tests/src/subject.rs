@@ -58,9 +58,7 @@ impl Subject {
     /// As [`Subject::embedded`].
     pub fn extra(mac: Mac, services: &[Service]) -> Result<Self> {
         let datapath = Datapath::unattached_extra().context("load the embedded program with extras")?;
-        let mut subject = Self::new(datapath, mac, services)?;
-        subject.extra = Some(Vec::new());
-        Ok(subject)
+        Ok(Self { extra: Some(Vec::new()), ..Self::new(datapath, mac, services)? })
     }
 
     /// The program's instructions, after translation by the kernel.
@@ -76,10 +74,15 @@ impl Subject {
     /// # Errors
     /// If the file cannot be read or the kernel refuses the program.
     pub fn from_file(path: &Path, mac: Mac, services: &[Service]) -> Result<Self> {
-        let object = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-        let datapath =
-            Datapath::unattached_from(&object).with_context(|| format!("load {}", path.display()))?;
-        Self::new(datapath, mac, services)
+        Self::new(load(path, false)?, mac, services)
+    }
+
+    /// Loads the program with extras of another object.
+    ///
+    /// # Errors
+    /// As [`Subject::from_file`].
+    pub fn extra_from_file(path: &Path, mac: Mac, services: &[Service]) -> Result<Self> {
+        Ok(Self { extra: Some(Vec::new()), ..Self::new(load(path, true)?, mac, services)? })
     }
 
     fn new(mut datapath: Datapath, mac: Mac, services: &[Service]) -> Result<Self> {
@@ -212,6 +215,11 @@ impl Subject {
             Drop::ALL.into_iter().map(|reason| (reason, now[reason as usize] - before[reason as usize]));
         Ok(added.filter(|(_, count)| *count != 0).collect())
     }
+}
+
+fn load(path: &Path, extra: bool) -> Result<Datapath> {
+    let object = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    Datapath::unattached_from(&object, extra).with_context(|| format!("load {}", path.display()))
 }
 
 /// The verdict of an XDP action; none for one that the fast path must never return.

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anycast_tests::cases::{self, MAC};
-use anycast_tests::exercise;
+use anycast_tests::exercise::{self, extra};
 use anycast_tests::subject::Subject;
 
 /// File, text, and what takes its place.
 struct Mutation {
     what: &'static str,
+    /// In code that only the program with extras has: that one is put through what is its own.
+    extra: bool,
     file: &'static str,
     search: &'static str,
     replace: &'static str,
@@ -26,7 +28,16 @@ const fn mutation(
     search: &'static str,
     replace: &'static str,
 ) -> Mutation {
-    Mutation { what, file, search, replace }
+    Mutation { what, extra: false, file, search, replace }
+}
+
+const fn of_extra(
+    what: &'static str,
+    file: &'static str,
+    search: &'static str,
+    replace: &'static str,
+) -> Mutation {
+    Mutation { what, extra: true, file, search, replace }
 }
 
 const NEIGHBOUR: &str = "anycast-ebpf/src/neighbour.rs";
@@ -38,7 +49,7 @@ const NETWORK: &str = "anycast-ebpf/src/network.rs";
 const ARP: &str = "anycast-ebpf/src/arp.rs";
 const REPORT: &str = "anycast-ebpf/src/report.rs";
 
-const MUTATIONS: [Mutation; 28] = [
+const MUTATIONS: [Mutation; 36] = [
     mutation(
         "hop limits from 128 on are accepted",
         NEIGHBOUR,
@@ -167,6 +178,49 @@ const MUTATIONS: [Mutation; 28] = [
         "if now.wrapping_sub(*last) < EVENT_INTERVAL_NS {",
         "if now < *last {",
     ),
+    of_extra("routers' gates are not asked", SERVICE, "router().unwrap_or(open_until)", "open_until"),
+    of_extra(
+        "a router's gate is every service's",
+        SERVICE,
+        "RouterKey { index, mac, pad: [0; 2] }",
+        "RouterKey { index: 1, mac, pad: [0; 2] }",
+    ),
+    of_extra(
+        "a stranger asks his own gate",
+        NEIGHBOUR,
+        "let gate = if EXTRA && kind != Kind::Dad {",
+        "let gate = if EXTRA {",
+    ),
+    of_extra(
+        "probes are left to the controller",
+        NEIGHBOUR,
+        "service.flags & SERVICE_DELAYED != 0 && kind == Kind::Multicast",
+        "service.flags & SERVICE_DELAYED != 0",
+    ),
+    of_extra(
+        "no answer is left to the controller",
+        NEIGHBOUR,
+        "if service.flags & SERVICE_DELAYED != 0 && kind",
+        "if service.flags & SERVICE_DELAYED == 0xff && kind",
+    ),
+    of_extra(
+        "strangers are told as routers",
+        NEIGHBOUR,
+        "        if kind != Kind::Dad {\n            report::answered",
+        "        if kind == Kind::Dad {\n            report::answered",
+    ),
+    of_extra(
+        "who asks by ARP is not told",
+        ARP,
+        "if EXTRA && kind != Kind::Dad {",
+        "if EXTRA && kind == Kind::Dad {",
+    ),
+    of_extra(
+        "answers left to the controller have no budget",
+        REPORT,
+        "&mut limits.delayed_sent, DELAYED_BUDGET);",
+        "&mut limits.delayed_sent, u32::MAX);",
+    ),
 ];
 
 fn root() -> PathBuf {
@@ -237,10 +291,18 @@ fn plant(sources: &Path, mutation: &Mutation, out: &Path) -> Result<(), String> 
 }
 
 /// Puts the program through everything: none, or what was found.
-fn fault_of(out: &Path) -> Result<Option<String>, String> {
-    let mut subject = Subject::from_file(&out.join("anycast-fast-path"), MAC, &cases::services())
-        .map_err(|error| format!("does not load: {error:#}"))?;
-    exercise::all(&mut subject, 1).map_err(|error| format!("does not run: {error:#}"))
+fn fault_of(out: &Path, extra: bool) -> Result<Option<String>, String> {
+    let object = out.join("anycast-fast-path");
+    let load =
+        |subject: anyhow::Result<Subject>| subject.map_err(|error| format!("does not load: {error:#}"));
+    let fault = if extra {
+        let mut subject = load(Subject::extra_from_file(&object, MAC, &cases::services()))?;
+        let mut delayed = load(Subject::extra_from_file(&object, MAC, &extra::delayed_services()))?;
+        extra::all(&mut subject, &mut delayed, 1)
+    } else {
+        exercise::all(&mut load(Subject::from_file(&object, MAC, &cases::services()))?, 1)
+    };
+    fault.map_err(|error| format!("does not run: {error:#}"))
 }
 
 #[test]
@@ -259,13 +321,15 @@ fn every_planted_fault_is_caught() {
             for (number, mutation) in MUTATIONS.iter().enumerate() {
                 let out = directory.join(number.to_string());
                 let result = plant(sources, mutation, &out).map(|()| out);
-                built.send((mutation.what, result)).unwrap();
+                built.send((mutation, result)).unwrap();
             }
         });
         exercise::stay_on_one_cpu().unwrap();
-        assert_eq!(fault_of(&sound), Ok(None), "without a fault");
-        for (what, out) in ready {
-            match out.and_then(|out| fault_of(&out)) {
+        for extra in [false, true] {
+            assert_eq!(fault_of(&sound, extra), Ok(None), "without a fault; with extras: {extra}");
+        }
+        for (Mutation { what, extra, .. }, out) in ready {
+            match out.and_then(|out| fault_of(&out, *extra)) {
                 Ok(Some(fault)) => println!("caught: {what}: {}", fault.lines().next().unwrap_or_default()),
                 Ok(None) => failures.push(format!("{what}: not caught")),
                 Err(error) => failures.push(format!("{what}: {error}")),

@@ -230,7 +230,7 @@ impl Datapath {
     ///
     /// If it is not embedded or cannot be loaded.
     pub fn unattached() -> Result<Self, Error> {
-        Self::unattached_from(object::embedded()?)
+        Self::unattached_from(object::embedded()?, false)
     }
 
     /// As [`Datapath::unattached`], with the program of [`Options::extra`].
@@ -239,19 +239,16 @@ impl Datapath {
     ///
     /// If it is not embedded or cannot be loaded.
     pub fn unattached_extra() -> Result<Self, Error> {
-        Self::unattached_program(object::embedded()?, true)
+        Self::unattached_from(object::embedded()?, true)
     }
 
-    /// As [`Datapath::unattached`], with the program of another object, for tests of what a faulty program would do.
+    /// As [`Datapath::unattached`], with a program of another object, the one of [`Options::extra`] if `extra`: for tests of what
+    /// a faulty program would do.
     ///
     /// # Errors
     ///
     /// If it cannot be loaded.
-    pub fn unattached_from(object: &[u8]) -> Result<Self, Error> {
-        Self::unattached_program(object, false)
-    }
-
-    fn unattached_program(object: &[u8], extra: bool) -> Result<Self, Error> {
+    pub fn unattached_from(object: &[u8], extra: bool) -> Result<Self, Error> {
         let mut ebpf = object::load(object, false, extra, None)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let rings = Rings::take(&mut ebpf, false)?;

@@ -1,19 +1,16 @@
 //! The program with extras: gates of single routers, and answers left to the controller.
 
 use anycast_common::abi::{
-    Counters, DELAYED_BUDGET, Drop, EVENT_SOLICITED_ANSWERED, EVENT_SOLICITED_DELAYED,
-    EVENT_SOLICITED_MULTICAST, EVENT_SOLICITED_UNICAST,
+    Counters, Drop, EVENT_SOLICITED_ANSWERED, EVENT_SOLICITED_DELAYED, EVENT_SOLICITED_MULTICAST,
+    EVENT_SOLICITED_UNICAST,
 };
 use anycast_tests::cases::{
     self, MAC, OTHER_MAC, PLAIN, PLAIN_ADDRESS, PLAIN4, ROUTER, ROUTER_MAC, TAGGED, TWIN,
 };
-use anycast_tests::exercise;
+use anycast_tests::exercise::{self, extra, extra::OPEN};
 use anycast_tests::frames::Neighbor;
-use anycast_tests::reference::{RouterGate, Service, Verdict};
+use anycast_tests::reference::{RouterGate, Verdict};
 use anycast_tests::subject::{Subject, verdict};
-
-/// Open for as long as anybody will wait.
-const OPEN: u64 = u64::MAX;
 
 fn subject() -> Subject {
     Subject::extra(MAC, &cases::services()).unwrap()
@@ -110,31 +107,16 @@ fn the_program_without_extras_knows_no_routers() {
     assert_eq!(solicited(&mut subject, false), (Some(Verdict::Tx), vec![]));
 }
 
-/// All cases and random frames, with routers that are ours, another's, or not named.
+/// All cases and random frames, with routers that are ours, another's, or not named, and with answers left to the controller.
 #[test]
 fn with_extras_everything_else_is_as_without() {
-    let mut subject = subject();
-    let gates = [
-        (PLAIN, ROUTER_MAC, OPEN),
-        (TWIN, ROUTER_MAC, 0),
-        (TAGGED, OTHER_MAC, OPEN),
-        (PLAIN4, ROUTER_MAC, 0),
-    ];
-    for routers in [&gates[..], &[]] {
-        subject.set_router_gates(routers).unwrap();
-        for case in cases::all() {
-            subject.set_gates(&case.gates);
-            assert_eq!(subject.differs(&case.frame).unwrap(), None, "{}", case.name);
-        }
-        let difference = exercise::random(&mut subject, 21, 20_000, |_| ()).unwrap();
-        assert_eq!(difference, None);
-    }
+    exercise::stay_on_one_cpu().unwrap();
+    let (mut subject, mut delayed) = extra::embedded().unwrap();
+    assert_eq!(extra::all(&mut subject, &mut delayed, 21).unwrap(), None);
 }
 
 fn delayed() -> Subject {
-    let services: Vec<Service> =
-        cases::services().into_iter().map(|service| Service { delayed: true, ..service }).collect();
-    Subject::extra(MAC, &services).unwrap()
+    Subject::extra(MAC, &extra::delayed_services()).unwrap()
 }
 
 /// Multicast solicitations go to the controller; probes are answered at once; a shut gate refuses as ever.
@@ -155,25 +137,6 @@ fn delayed_answers_are_the_controllers() {
     let mut at_once = self::subject();
     at_once.set_gates(&[cases::OPEN; 6]);
     assert_eq!(solicited(&mut at_once, false), (Some(Verdict::Tx), vec![EVENT_SOLICITED_ANSWERED]));
-}
-
-/// A flood of solicitations costs the ring no more than its budget; what is over it is counted.
-#[test]
-fn delayed_answers_have_a_budget() {
-    let mut subject = delayed();
-    subject.set_gates(&[cases::OPEN; 6]);
-    subject.lift_limits(PLAIN).unwrap();
-    let frame = Neighbor::solicitation(ROUTER_MAC, ROUTER, PLAIN_ADDRESS).frame();
-    let flood = 20 * DELAYED_BUDGET;
-    let started = anycast_tests::subject::monotonic_ns();
-    let lost: u64 = (0..flood)
-        .flat_map(|_| subject.run_without_reading(&frame).unwrap())
-        .filter_map(|(reason, count)| (reason == Drop::SolicitedRingFull).then_some(count))
-        .sum();
-    let windows = (anycast_tests::subject::monotonic_ns() - started) / 10_000_000 + 2;
-    let sent = u64::from(flood) - lost;
-    assert!(sent >= u64::from(DELAYED_BUDGET), "{sent}");
-    assert!(sent <= windows * u64::from(DELAYED_BUDGET), "{sent} in {windows} windows");
 }
 
 /// Who does not ask for extras does not pay: the programs share their source, and the smaller one has none of it.
