@@ -123,7 +123,7 @@ mod element {
 
 /// Flag of a [`Message`]: the sender stops.
 const FLAG_LEAVING: u8 = 0x01;
-/// Flag of a [`Report`]: the sender suspects that the owner is dead; an owner answers at once.
+/// Flag of a [`Report`]: the sender suspects that the owner is dead; an owner answers at once, a successor too.
 const FLAG_SUSPECT: u8 = 0x01;
 /// Flag of a [`Report`]: at the back of the queue, because it is coming up or pays a flap penalty.
 const FLAG_LAST: u8 = 0x02;

@@ -133,12 +133,12 @@ fn takeover_advertises_three_times_a_second_apart_while_it_owns() {
 }
 
 #[test]
-fn crashed_owner_is_replaced_after_three_heartbeats_and_a_step() {
+fn crashed_owner_is_replaced_after_three_heartbeats() {
     let mut sim = settled(3, sim::config);
     let old = owner(&sim);
     sim.crash_host(old);
     let took = moved_within(&mut sim, old, Duration::from_secs(1));
-    assert!((100 * MS..=180 * MS).contains(&took), "{took:?}");
+    assert!((100 * MS..=151 * MS).contains(&took), "{took:?}");
     sim.run(Duration::from_secs(5));
     assert_eq!(sim.changes().count(), 1, "nobody else moved");
     assert_eq!(sim.advertisements().count(), 3);
@@ -159,32 +159,7 @@ fn two_servers_suffice_to_survive_a_crash() {
     let old = owner(&sim);
     sim.crash_host(old);
     let took = moved_within(&mut sim, old, Duration::from_secs(1));
-    assert!(took <= 180 * MS, "{took:?}");
-}
-
-#[test]
-fn suspicion_ends_when_the_owner_answers() {
-    let mut sim = settled(3, sim::config);
-    let old = owner(&sim);
-    let first = sim.status(old).expect("runs").services[0].successors[0].0 as usize - 1;
-    // The first successor loses three heartbeats; the question reaches the owner, and its answer comes through.
-    sim.cut(old, first, true);
-    let asked = sim
-        .run_until(Duration::from_secs(1), MS / 10, |sim| {
-            sim.status(first)
-                .is_some_and(|status| status.services[0].owner == anycast_core::status::Owner::None)
-        })
-        .expect("the owner is missed");
-    assert!((100 * MS..=151 * MS).contains(&asked), "{asked:?}");
-    sim.cut(old, first, false);
-    sim.run(Duration::from_secs(2));
-    assert_eq!(owner(&sim), old);
-    assert_eq!(sim.changes().count(), 0);
-
-    // Negative control: without the answer it takes over.
-    sim.cut(old, first, true);
-    sim.run(200 * MS);
-    assert_eq!(sim.state(first), State::Owner);
+    assert!(took <= 151 * MS, "{took:?}");
 }
 
 #[test]

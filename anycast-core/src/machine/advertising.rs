@@ -119,6 +119,9 @@ impl Service {
                 if self.timers.at(Timer::Contest).is_some() && !std::mem::replace(&mut self.put_off, true) {
                     self.timers.arm(Timer::Contest, cx.now + cx.dead_interval());
                 }
+                if self.suspect && self.owner.is_some() {
+                    self.dispel();
+                }
                 if self.timers.at(Timer::Repeat).is_some() {
                     self.timers.arm(Timer::Repeat, cx.now + PERIOD);
                 }

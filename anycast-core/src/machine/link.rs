@@ -32,7 +32,7 @@ pub(crate) struct Peer {
     sequence: u64,
     /// When it was last heard.
     pub(crate) heard: Time,
-    interval: Duration,
+    pub(crate) interval: Duration,
     /// The MAC address it serves from.
     pub(crate) mac: Option<[u8; 6]>,
     /// Its reports, by slot of this server's services on the link.
@@ -167,11 +167,20 @@ impl Link {
         self.repeats = 2;
     }
 
-    /// Answers out of turn, at most once in `distance`.
+    /// Answers out of turn, at most once in `distance`: what comes sooner is answered when that is over, because the last
+    /// answer may have been lost.
     pub(crate) fn answer(&mut self, now: Time, distance: Duration) {
-        if self.answered.is_none_or(|answered| now >= answered + distance) {
-            self.answered = Some(now);
-            self.urgent = true;
+        match self.answered {
+            // That answer is yet to go.
+            Some(answered) if answered > now => {}
+            Some(answered) if now < answered + distance => {
+                self.answered = Some(answered + distance);
+                self.next = self.next.min(answered + distance);
+            }
+            _ => {
+                self.answered = Some(now);
+                self.urgent = true;
+            }
         }
     }
 

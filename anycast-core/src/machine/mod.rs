@@ -5,6 +5,7 @@ mod alarm;
 mod answers;
 mod authentication;
 mod bucket;
+mod doubt;
 mod link;
 mod load;
 mod meter;
@@ -239,7 +240,7 @@ impl Machine {
             self.with(ServiceId(index as u16), actions, |service, cx| {
                 // Datagrams that wait in the socket are heard first.
                 service.caught_up = now + STEP;
-                for timer in [Timer::Silent, Timer::Contest, Timer::Slice, Timer::Preempt] {
+                for timer in [Timer::Doubt, Timer::Silent, Timer::Contest, Timer::Slice, Timer::Preempt] {
                     if service.timers.at(timer).is_some_and(|at| at < now + STEP) {
                         service.timers.arm(timer, now + STEP);
                     }

@@ -67,7 +67,7 @@ impl Service {
             self.owner_yielded(server, cx);
         }
         self.claims_heard(server, report, cx.now);
-        if report.suspect && (self.phase == Phase::Owner || self.successors.contains(&cx.server)) {
+        if report.suspect && (self.owns() || self.successors.contains(&cx.server)) {
             // An owner shows that it lives, a successor that the asker is not deaf.
             cx.link.answer(cx.now, STEP / 2);
         }
@@ -116,7 +116,6 @@ impl Service {
         }
         self.owner = Some(rival);
         self.foreign = None;
-        self.suspect = false;
         self.deaf = false;
         self.silence = None;
         self.contest = None;
@@ -126,7 +125,7 @@ impl Service {
         if let Some(peer) = cx.link.peer(rival.server) {
             self.timers.arm(Timer::Silent, peer.deadline() + cx.tolerance());
         }
-        let Some(known) = cx.link.report(cx.now, rival.server, self.slot) else { return };
+        let Some(known) = cx.link.report(cx.now, rival.server, self.slot) else { return self.dispel() };
         self.successors.clone_from(&known.report.successors);
         self.owner_rate = known.report.load.map_or(0, |load| load.rate);
         let place = self.successors.iter().position(|successor| *successor == cx.server);
@@ -140,6 +139,7 @@ impl Service {
             }
             _ => self.timers.disarm(Timer::Slice),
         }
+        self.trust(cx);
         match self.preempts_at(cx) {
             Some(at) => self.timers.arm(Timer::Preempt, at.max(self.caught_up)),
             None => self.timers.disarm(Timer::Preempt),
@@ -152,6 +152,7 @@ impl Service {
         self.foreign = Some(mac);
         self.owner = None;
         self.contest = None;
+        self.dispel();
         self.timers.disarm(Timer::Silent);
         self.timers.disarm(Timer::Contest);
         self.timers.disarm(Timer::Slice);
@@ -159,8 +160,10 @@ impl Service {
         self.timers.arm(Timer::Foreign, cx.now + FOREIGN);
     }
 
-    /// The owner has been silent for three of its intervals, or none came up while this server stood by.
+    /// The owner has been silent for three of its intervals or left questions unanswered, or none came up while this server
+    /// stood by.
     pub(crate) fn owner_silent(&mut self, cx: &mut Context<'_>) {
+        self.timers.disarm(Timer::Silent);
         self.timers.disarm(Timer::Slice);
         self.timers.disarm(Timer::Preempt);
         let reason = self.owner.take().map_or(Reason::NoOwner, |owner| Reason::OwnerSilent(owner.server));
@@ -169,6 +172,7 @@ impl Service {
 
     fn owner_yielded(&mut self, server: ServerId, cx: &mut Context<'_>) {
         self.owner = None;
+        self.dispel();
         self.timers.disarm(Timer::Silent);
         self.timers.disarm(Timer::Slice);
         self.timers.disarm(Timer::Preempt);
@@ -217,6 +221,7 @@ impl Service {
             _ => None,
         };
         let (rank, candidates) = self.rank(silent, cx);
+        let questioned = self.questioned();
         let mut wait = STEP * rank.min(STEPS_MAX) as u32;
         if rank > 0 {
             wait += cx.random.up_to(STEP / 2);
@@ -227,8 +232,10 @@ impl Service {
             wait += cx.random.up_to((STEP / 2).saturating_mul(more as u32).min(SPREAD_MAX));
         }
         if let Some(server) = silent {
-            // One step for the owner to answer the first candidate's question, and for this server to hear others.
-            wait += STEP;
+            // One step for the owner to answer the first candidate's question, and for this server to hear others; less for
+            // one that has asked already.
+            let answer = questioned.filter(|_| rank == 0).map(|until| until.since(cx.now));
+            wait += answer.map_or(STEP, |answer| answer.min(STEP));
             self.suspect = rank == 0;
             self.silence = cx.link.peer(server).map(|peer| peer.heard);
             if rank < STEPS_MAX {
@@ -243,17 +250,15 @@ impl Service {
     /// This server's turn in the contest.
     pub(crate) fn contest_over(&mut self, cx: &mut Context<'_>) {
         let reason = self.contest.take().unwrap_or(Reason::NoOwner);
-        if let (Some(silence), Reason::OwnerSilent(owner), false) = (self.silence, &reason, self.deaf) {
-            // Heard when the owner had already missed a heartbeat: before, both may have gone unheard together.
-            let heard = cx.link.heard.is_some_and(|heard| heard >= silence + cx.dead_interval() * 2 / 3);
-            if !heard && cx.link.expects(cx.now, *owner) {
-                let receives = self.received.is_some_and(|received| received > silence);
-                self.deaf = true;
-                self.suspect = false;
-                self.contest = Some(reason);
-                self.timers.arm(Timer::Contest, cx.now + if receives { DEAF } else { STONE_DEAF });
-                return;
-            }
+        if let (Some(silence), Reason::OwnerSilent(owner), false) = (self.silence, &reason, self.deaf)
+            && self.cut_off(silence, *owner, cx)
+        {
+            let receives = self.received.is_some_and(|received| received > silence);
+            self.deaf = true;
+            self.suspect = false;
+            self.contest = Some(reason);
+            self.timers.arm(Timer::Contest, cx.now + if receives { DEAF } else { STONE_DEAF });
+            return;
         }
         self.take_over(reason, cx);
     }
@@ -385,7 +390,7 @@ impl Service {
     }
 
     /// How many candidates go before this server, and how many there are besides it.
-    fn rank(&self, silent: Option<ServerId>, cx: &Context<'_>) -> (usize, usize) {
+    pub(crate) fn rank(&self, silent: Option<ServerId>, cx: &Context<'_>) -> (usize, usize) {
         let place = |server: ServerId, last: bool, priority: u8| {
             let named = self.successors.iter().position(|successor| *successor == server);
             (named.unwrap_or(usize::MAX), last, Reverse(self.ranks(priority)), self.hash(server))

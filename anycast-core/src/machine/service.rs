@@ -24,6 +24,7 @@ use crate::heartbeat::Report;
 use crate::machine::alarm::Alarms;
 use crate::machine::answers::Answer;
 use crate::machine::bucket::{Bucket, PERIOD};
+use crate::machine::doubt::Doubt;
 use crate::machine::link::Link;
 use crate::machine::load::Gauge;
 use crate::machine::meter::Meter;
@@ -197,8 +198,9 @@ pub(crate) struct Service {
     pub(crate) received: Option<Time>,
     /// Contest: a peer's advertisement has put it off already.
     pub(crate) put_off: bool,
-    /// Contest after silence: ask whether the owner lives.
+    /// Ask whether the owner lives.
     pub(crate) suspect: bool,
+    pub(crate) doubt: Doubt,
     /// When this process, had it stood still, has read what arrived meanwhile.
     pub(crate) caught_up: Time,
     /// End of this server's slice.
@@ -281,6 +283,7 @@ impl Service {
             deaf: false,
             received: None,
             suspect: false,
+            doubt: Doubt::default(),
             put_off: false,
             caught_up: now,
             slice_end: None,
@@ -386,6 +389,7 @@ impl Service {
             (_, Input::ForeignHeard(mac)) => self.note_foreign(mac, cx),
 
             // No owner (rules 3, 9): contest it; standby ends.
+            (Phase::Ready, Input::Timer(Timer::Doubt)) => self.doubted(cx),
             (_, Input::Timer(Timer::Silent)) => self.owner_silent(cx),
             (_, Input::Timer(Timer::Foreign)) => {
                 self.foreign = None;

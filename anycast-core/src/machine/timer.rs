@@ -10,6 +10,8 @@ pub(crate) enum Timer {
     Listen,
     /// The lease of an adopted gate runs out.
     Adoption,
+    /// The owner may be dead: its first successor asks.
+    Doubt,
     /// The owner has been silent for three of its intervals.
     Silent,
     /// A foreign owner, which sends no heartbeats, has not advertised for long.
@@ -39,9 +41,10 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Listen,
         Self::Adoption,
+        Self::Doubt,
         Self::Silent,
         Self::Foreign,
         Self::Contest,
@@ -63,7 +66,7 @@ impl Timer {
             Self::Listen => matches!(phase, Phase::Listening | Phase::Adopting),
             Self::Adoption => matches!(phase, Phase::Adopting),
             Self::Silent | Self::Foreign => !matches!(phase, Phase::Owner),
-            Self::Contest | Self::Slice | Self::Preempt => matches!(phase, Phase::Ready),
+            Self::Doubt | Self::Contest | Self::Slice | Self::Preempt => matches!(phase, Phase::Ready),
             Self::Announce | Self::Repeat => matches!(phase, Phase::Owner),
             Self::HandOver => matches!(phase, Phase::HandingOver(_)),
             Self::Suspend => matches!(phase, Phase::Standby),

@@ -97,7 +97,7 @@ fn b1(farm: &Farm, network: &Network) -> Duration {
         // listens; nothing else keeps a gate shut.
         dead + slow * 3 + unheard(slow, network)
     } else {
-        // It comes up and listens, or misses the owner; it waits for its turn; unheard by all until then, because no
+        // It comes up and listens, or misses the owner, without or after questions of its own; it waits for its turn; unheard by all until then, because no
         // heartbeat of the others got through, it waits for one, and then for its turn again.
         dead + farm.heartbeat / 4 + network.longest() + contest + unheard(slow, network) + contest
     };

@@ -173,6 +173,7 @@ impl Traffic {
             heartbeat_octets: self.heartbeat_octets - before.heartbeat_octets,
             advertisements: self.advertisements - before.advertisements,
             false_questions: self.false_questions - before.false_questions,
+            false_contests: self.false_contests - before.false_contests,
             false_takeovers: self.false_takeovers - before.false_takeovers,
         }
     }
@@ -182,6 +183,7 @@ impl Traffic {
         self.heartbeat_octets += other.heartbeat_octets;
         self.advertisements += other.advertisements;
         self.false_questions += other.false_questions;
+        self.false_contests += other.false_contests;
         self.false_takeovers += other.false_takeovers;
     }
 }

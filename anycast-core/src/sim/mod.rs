@@ -112,8 +112,9 @@ struct Server {
     open_until: Option<Time>,
     /// When the queue holds a tick for it; a later wish is looked up then.
     tick: Option<Time>,
-    /// It asks whether the owner lives.
+    /// It asks whether the owner lives; it has given the owner up, and its turn comes first.
     asks: bool,
+    contests: bool,
     /// When it last became the owner.
     owns_since: Time,
     /// Its last advertisements since the daemon's start, newest last.
@@ -162,6 +163,8 @@ pub struct Traffic {
     pub advertisements: u64,
     /// Times a server asked whether the owner lives, and it did.
     pub false_questions: u64,
+    /// Times a server gave up an owner that lived, and went for the address: it was the first in the contest, or took it.
+    pub false_contests: u64,
     /// Times a server took the address from an owner that it thought dead, and that was not.
     pub false_takeovers: u64,
 }
@@ -216,6 +219,7 @@ impl Sim {
             open_until: None,
             tick: None,
             asks: false,
+            contests: false,
             owns_since: Time::ZERO,
             advertised: VecDeque::new(),
             queries: 0,

@@ -195,7 +195,10 @@ impl Sim {
                 Action::StateChanged { to: State::Owner, reason, .. } => {
                     self.servers[server].owns_since = self.now;
                     let thought_dead = matches!(reason, Reason::OwnerSilent(_));
-                    self.traffic.false_takeovers += u64::from(thought_dead && self.lives_an_owner(server));
+                    if thought_dead && self.lives_an_owner(server) {
+                        self.traffic.false_takeovers += 1;
+                        self.traffic.false_contests += u64::from(!self.servers[server].contests);
+                    }
                 }
                 Action::StateChanged { .. }
                 | Action::Quiet { .. }
@@ -240,10 +243,16 @@ impl Sim {
         // A machine that sends what nobody can read is heard by nobody.
         let Ok(message) = Message::decode(datagram) else { return };
         let asks = message.services.iter().any(|report| report.suspect);
-        if asks && !std::mem::replace(&mut self.servers[server].asks, asks) {
-            self.traffic.false_questions += u64::from(self.lives_an_owner(server));
+        // It asks and knows of no owner any more.
+        let contests = message.services.iter().any(|report| report.suspect && report.owner.is_none());
+        let before = &mut self.servers[server];
+        let begins_to_ask = !std::mem::replace(&mut before.asks, asks) && asks;
+        let begins_to_contest = !std::mem::replace(&mut before.contests, contests) && contests;
+        if begins_to_ask || begins_to_contest {
+            let lives = self.lives_an_owner(server);
+            self.traffic.false_questions += u64::from(begins_to_ask && lives);
+            self.traffic.false_contests += u64::from(begins_to_contest && lives);
         }
-        self.servers[server].asks = asks;
         let farm = self.servers[server].config.farm.as_ref();
         if farm.is_some_and(|farm| farm.auth.is_some()) {
             self.broadcast(server, Payload::Signed(datagram.into()));

@@ -27,6 +27,7 @@ pub struct Report {
     pub advertisements_per_second: f64,
     pub heartbeats_per_second: f64,
     pub bits_per_second: f64,
+    pub questions_to_living_owners: u64,
     pub false_contests: u64,
     pub false_contests_per_hour: f64,
     pub false_takeovers: u64,
@@ -111,8 +112,9 @@ impl Report {
             advertisements_per_second: rounded(figures.advertisement_rate()),
             heartbeats_per_second: rounded(figures.heartbeat_rate()),
             bits_per_second: figures.bit_rate().round(),
-            false_contests: figures.traffic.false_questions,
-            false_contests_per_hour: rounded(per_hour(figures.traffic.false_questions, figures.time)),
+            questions_to_living_owners: figures.traffic.false_questions,
+            false_contests: figures.traffic.false_contests,
+            false_contests_per_hour: rounded(per_hour(figures.traffic.false_contests, figures.time)),
             false_takeovers: figures.traffic.false_takeovers,
             queries: figures.queries,
             queries_lost: figures.lost,
@@ -232,10 +234,11 @@ fn rows(text: &mut String, scenario: &Scenario, figures: &Figures) {
     row(
         "false contests",
         format!(
-            "{} ({:.2} an hour), {} took the address",
-            figures.traffic.false_questions,
-            per_hour(figures.traffic.false_questions, figures.time),
-            figures.traffic.false_takeovers
+            "{} ({:.2} an hour), {} took the address; {} questions",
+            figures.traffic.false_contests,
+            per_hour(figures.traffic.false_contests, figures.time),
+            figures.traffic.false_takeovers,
+            figures.traffic.false_questions
         ),
     );
     if figures.queries > 0 {
