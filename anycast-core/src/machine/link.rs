@@ -167,9 +167,17 @@ impl Link {
         self.repeats = 2;
     }
 
-    /// Answers out of turn, at most once in `distance`: what comes sooner is answered when that is over, because the last
-    /// answer may have been lost.
+    /// Answers out of turn, at most once in `distance`.
     pub(crate) fn answer(&mut self, now: Time, distance: Duration) {
+        if self.answered.is_none_or(|answered| now >= answered + distance) {
+            self.answered = Some(now);
+            self.urgent = true;
+        }
+    }
+
+    /// The same, but what is asked sooner is answered when `distance` is over, because the last answer may have been lost.
+    /// Not for what is asked in answers too: two would go on answering each other.
+    pub(crate) fn answer_each(&mut self, now: Time, distance: Duration) {
         match self.answered {
             // That answer is yet to go.
             Some(answered) if answered > now => {}
@@ -177,10 +185,7 @@ impl Link {
                 self.answered = Some(answered + distance);
                 self.next = self.next.min(answered + distance);
             }
-            _ => {
-                self.answered = Some(now);
-                self.urgent = true;
-            }
+            _ => self.answer(now, distance),
         }
     }
 

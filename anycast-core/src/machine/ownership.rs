@@ -69,7 +69,7 @@ impl Service {
         self.claims_heard(server, report, cx.now);
         if report.suspect && (self.owns() || self.successors.contains(&cx.server)) {
             // An owner shows that it lives, a successor that the asker is not deaf.
-            cx.link.answer(cx.now, STEP / 2);
+            cx.link.answer_each(cx.now, STEP / 2);
         }
     }
 

@@ -20,7 +20,7 @@ impl Sim {
         state.starts += 1;
         state.waiting.clear();
         state.paused_until = None;
-        state.asks = false;
+        (state.asks, state.contests) = (false, false);
         state.advertised.clear();
         let mut config = state.config.clone();
         for service in &mut config.services {
@@ -70,7 +70,7 @@ impl Sim {
     pub fn crash(&mut self, server: usize) {
         self.forget_told(server);
         self.servers[server].machine = None;
-        self.servers[server].asks = false;
+        (self.servers[server].asks, self.servers[server].contests) = (false, false);
         self.watch_able(server);
     }
 

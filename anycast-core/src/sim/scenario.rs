@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::bounds::Bounds;
 use super::link::Network;
+use crate::auth::{self, Authentication, KeyId, KeyRing};
 use crate::config::{Config, LoadConfig, Mode, StandbyConfig};
 use crate::event::Command;
 
@@ -53,6 +54,8 @@ pub struct Farm {
     pub standby: Option<StandbyConfig>,
     /// How long it takes to find out that a service hangs: check interval × fall + timeout.
     pub detection: Duration,
+    /// All servers sign with one key, and obey nobody who does not (`auth = "enforce"`).
+    pub keys: bool,
 }
 
 /// Something that happens to servers.
@@ -150,6 +153,7 @@ impl Default for Farm {
             congested_above: 800,
             standby: None,
             detection: Duration::from_millis(3_300),
+            keys: false,
         }
     }
 }
@@ -168,6 +172,12 @@ impl Farm {
             config.restart_lease = config.restart_lease.max(self.lease);
             if let Some(farm) = &mut config.farm {
                 farm.heartbeat = self.heartbeat;
+                // Which key makes no difference; each start has an incarnation of its own.
+                farm.auth = self.keys.then(|| Authentication {
+                    keys: KeyRing::new(KeyId(1), &[0x5a; 32]),
+                    mode: auth::Mode::Enforce,
+                    incarnation: 1,
+                });
             }
             for service in &mut config.services {
                 service.mode = match self.mode {
@@ -348,6 +358,9 @@ impl fmt::Display for Scenario {
             writeln!(f, "standby = {{ queries = {}, window = {window} }}", standby.queries)?;
         }
         writeln!(f, "detection = {}", written(farm.detection))?;
+        if farm.keys {
+            writeln!(f, "keys = true")?;
+        }
         let link = &self.network;
         writeln!(f, "\n[link]\nlatency = {}\njitter = {}", written(link.delay), written(link.jitter))?;
         writeln!(f, "loss = {:?}\nduplication = {:?}", link.loss, link.duplication)?;

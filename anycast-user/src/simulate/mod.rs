@@ -187,6 +187,7 @@ impl Reader<'_> {
         self.time(&mut farm.heartbeat, &options.heartbeat);
         self.time(&mut farm.lease, &options.lease);
         self.time(&mut farm.detection, &options.detection);
+        farm.keys = options.keys;
         farm.weights = self.numbers("farm.weights", &options.weights).unwrap_or_default();
         farm.capacities = self.numbers("farm.capacity", &options.capacity).unwrap_or_default();
         if let Some(share) = self.share("farm.congested_above", &options.congested_above) {
@@ -318,7 +319,8 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         for seed in 0..300 {
-            let scenario = history::random(seed);
+            let mut scenario = history::random(seed);
+            scenario.farm.keys = seed % 2 == 0;
             assert_eq!(read(&scenario.to_string()), Ok(scenario));
         }
     }

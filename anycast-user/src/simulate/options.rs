@@ -36,6 +36,8 @@ pub struct Farm {
     pub congested_above: Option<Spanned<f64>>,
     pub standby: Option<Spanned<Standby>>,
     pub detection: Option<Spanned<Time>>,
+    #[serde(default)]
+    pub keys: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -152,11 +152,12 @@ fn head(text: &mut String, scenario: &Scenario, figures: &Figures) {
     line(
         text,
         &format!(
-            "{} servers, {}{slice}, heartbeat {}, lease {}",
+            "{} servers, {}{slice}, heartbeat {}, lease {}{}",
             figures.servers,
             mode(scenario),
             written(farm.heartbeat),
-            written(farm.lease)
+            written(farm.lease),
+            if farm.keys { ", signed" } else { "" }
         ),
     );
     line(
