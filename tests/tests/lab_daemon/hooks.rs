@@ -30,8 +30,21 @@ struct Sleepers {
 impl Drop for Sleepers {
     fn drop(&mut self) {
         // What hooks have started is nobody's child.
-        self.farm.servers.iter().for_each(|server| server.namespace.kill_all());
+        end_all(&self.farm);
     }
+}
+
+/// Servers whose programs hang; a killed daemon cannot end its own.
+struct Hanging(Rig);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        end_all(&self.0.farm);
+    }
+}
+
+fn end_all(farm: &Farm) {
+    farm.servers.iter().for_each(|server| server.namespace.kill_all());
 }
 
 /// What `on_wake` does.
@@ -183,7 +196,8 @@ fn a_service_that_cannot_be_started_leaves_its_server_down_and_says_why() {
 #[test]
 fn a_notification_that_hangs_delays_nothing() {
     need_lab!("a_notification_that_hangs_delays_nothing");
-    let mut rig = Rig::without_daemons(2);
+    let mut hanging = Hanging(Rig::without_daemons(2));
+    let rig = &mut hanging.0;
     for server in &rig.farm.servers {
         let log = server.directory.join("notified");
         let hang = script(server, "hang", &format!("echo $$ >>'{}'\nexec sleep 1000", log.display()));
