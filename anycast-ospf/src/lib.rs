@@ -5,8 +5,8 @@
 //! to it: one Intra-Area-Prefix-LSA for each service address, whose metric is the service's cost, and beside it an LSA that
 //! carries the service's load.
 //!
-//! Sans-IO: no socket, no clock. Packets come in by `Speaker::handle`, which returns packets to send and events to log; time
-//! is an argument, and `Speaker::next_timeout` says when to call again.
+//! Sans-IO: no socket, no clock. Packets come in by [`Speaker::handle`], which returns packets to send and events to log; time
+//! is an argument, and [`Speaker::next_timeout`] says when to call again.
 //!
 //! ```text
 //!   packet, link, service, load ──► Speaker::handle(now, input) ──► Output::Send, Output::Event, Output::Stopped
@@ -23,8 +23,15 @@ pub mod auth;
 pub mod codec;
 mod config;
 mod election;
+mod event;
+mod guard;
 mod id;
+mod interface;
 pub mod lsdb;
+mod neighbor;
+mod problem;
+mod snapshot;
+mod speaker;
 mod time;
 
 pub use config::{
@@ -32,6 +39,13 @@ pub use config::{
     LinkType, LoadConfig, SERVICES_MAX, Tag,
 };
 pub use election::{Candidate, elect};
+pub use event::{ALL_D_ROUTERS, ALL_SPF_ROUTERS, Event, Input, Link, Load, Output, ServiceError};
+pub use guard::Guard;
 pub use id::{AreaId, RouterId};
+pub use interface::InterfaceState;
 pub use lsdb::InterfaceId;
+pub use neighbor::{NeighborEvent, NeighborState};
+pub use problem::{Counters, Reason, Rejection};
+pub use snapshot::{DatabaseSize, InterfaceSnapshot, LsaSnapshot, NeighborSnapshot};
+pub use speaker::{NEIGHBORS_MAX, PeerLoad, Speaker};
 pub use time::Time;

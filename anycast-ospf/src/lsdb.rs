@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::codec::{FloodScope, Lsa, LsaHeader, LsaKey, MAX_AGE};
+use crate::codec::{FloodScope, LsType, Lsa, LsaHeader, LsaKey, MAX_AGE};
 use crate::{AreaId, RouterId, Time};
 
 /// An LSA is not replaced by flooding within this time (RFC 2328 B).
@@ -183,9 +183,15 @@ impl Database {
 
     /// The LSAs of one scope.
     pub fn of_scope(&self, scope: Scope) -> impl Iterator<Item = (&Slot, &Entry)> {
-        let least =
-            LsaKey { ls_type: crate::codec::LsType(0), link_state_id: 0, advertising_router: RouterId::NONE };
+        let least = LsaKey { ls_type: LsType(0), link_state_id: 0, advertising_router: RouterId::NONE };
         self.entries.range(Slot { scope, key: least }..).take_while(move |(slot, _)| slot.scope == scope)
+    }
+
+    /// The LSAs of one scope and type.
+    pub fn of_type(&self, scope: Scope, ls_type: LsType) -> impl Iterator<Item = (&Slot, &Entry)> {
+        let least = LsaKey { ls_type, link_state_id: 0, advertising_router: RouterId::NONE };
+        let from = self.entries.range(Slot { scope, key: least }..);
+        from.take_while(move |(slot, _)| slot.scope == scope && slot.key.ls_type == ls_type)
     }
 
     /// Number of LSAs that were flooded here.
@@ -290,7 +296,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{INITIAL_SEQUENCE, LsType};
+    use crate::codec::INITIAL_SEQUENCE;
 
     fn at(seconds: u64) -> Time {
         Time::from_nanos(seconds * 1_000_000_000)
