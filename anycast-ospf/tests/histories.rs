@@ -5,6 +5,7 @@
 
 mod lab;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anycast_ospf::codec::LsType;
@@ -143,7 +144,7 @@ fn play(seed: u64, figures: &mut Figures) {
             continue;
         }
         let designated = lab.peer(*node).role == Role::Designated;
-        assert_eq!(state, NeighborState::Full, "{id:#x} in the sun");
+        assert_eq!(state, NeighborState::Full, "{id:#x} in the sun\n{}", tail(&lab, speaker));
         assert!(lab.peer(*node).is_full(RouterId(SPEAKER)), "{id:#x} does not think so");
         if mismatch.is_none() {
             assert_eq!(metric(&lab, *node), wanted, "{id:#x}, Designated {designated}");
@@ -172,19 +173,36 @@ fn play(seed: u64, figures: &mut Figures) {
     );
 }
 
+/// The last events, and how the neighbours stand.
+fn tail(lab: &Lab, speaker: usize) -> String {
+    let history = lab.history();
+    let lines = history.lines().rev().take(30).collect::<Vec<_>>();
+    let events = lines.into_iter().rev().map(|line| format!("{line}\n")).collect::<String>();
+    format!("{events}{:#?}", lab.the(speaker).neighbors(lab.now))
+}
+
 /// The area's LSAs are the same on both sides.
 fn same(lab: &Lab, speaker: usize, router: usize) {
     let area = |ls_type: LsType| ls_type.0 & 0x6000 == 0x2000;
     let ours = lab.the(speaker).database(lab.now);
-    let mut ours = ours
+    let ours = ours
         .iter()
         .filter(|lsa| area(lsa.header.key.ls_type))
-        .map(|lsa| (lsa.header.key, lsa.header.sequence))
-        .collect::<Vec<_>>();
-    ours.sort_unstable();
+        .map(|lsa| (lsa.header.key, lsa.header.sequence));
     let theirs = lab.peer(router).database.iter().filter(|(key, _)| area(key.ls_type));
-    let theirs = theirs.map(|(key, held)| (*key, held.lsa.header.sequence)).collect::<Vec<_>>();
-    assert_eq!(ours, theirs, "databases differ");
+    let theirs = theirs.map(|(key, held)| (*key, held.lsa.header.sequence)).collect::<BTreeSet<_>>();
+    let ours = ours.collect::<BTreeSet<_>>();
+    let odd = ours.symmetric_difference(&theirs).map(|(key, sequence)| {
+        let held = lab.peer(router).database.get(key).map(|held| held.age(lab.now));
+        format!("{key} {sequence:#x}, here {}, age there {held:?}", ours.contains(&(*key, *sequence)))
+    });
+    let odd = odd.collect::<Vec<_>>();
+    assert!(
+        odd.is_empty(),
+        "databases differ: {odd:#?}\n{:?}\n{}",
+        lab.peer(router).states(),
+        tail(lab, speaker)
+    );
 }
 
 #[test]

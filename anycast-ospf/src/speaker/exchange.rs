@@ -217,6 +217,18 @@ impl Speaker {
         self.repeat_requests(now, interface, router);
     }
 
+    /// What was requested of one neighbour may have come from another: then the next is asked for, or nothing is left.
+    pub(super) fn advance_loading(&mut self, now: Time) {
+        for interface in self.ids() {
+            let Some(own) = self.interfaces.get(interface.0) else { continue };
+            let loading =
+                own.neighbors.iter().filter(|(_, neighbor)| neighbor.is_loading()).map(|(router, _)| *router);
+            for router in loading.collect::<Vec<_>>() {
+                self.send_requests(now, interface, router);
+            }
+        }
+    }
+
     /// Asks for the first LSAs of the list.
     pub(super) fn repeat_requests(&mut self, now: Time, interface: InterfaceId, router: RouterId) {
         let most = (self.room(interface) / REQUEST_LEN).max(1);
@@ -242,7 +254,7 @@ impl Speaker {
             return;
         };
         let Some(destination) = self.unicast(interface, router) else { return };
-        let lsas = self.to_send(now, slots.iter());
+        let lsas = self.outgoing(now, slots.iter());
         self.transmit_update(interface, destination, lsas);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use super::{ACK_DELAY, Speaker};
 use crate::codec::{Body, LSA_HEADER_LEN, Lsa, LsaHeader, MAX_SEQUENCE};
@@ -9,6 +10,9 @@ use crate::lsdb::{InterfaceId, MIN_LS_ARRIVAL, Origin, Slot};
 use crate::neighbor::NeighborEvent;
 use crate::problem::Rejection;
 use crate::{RouterId, Time};
+
+/// For so long an LSA of `MaxAge` stays after the last acknowledgment; longer than packets of a link overtake each other.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What to do about one received LSA.
 enum Verdict {
@@ -50,7 +54,7 @@ impl Speaker {
                 self.transmit(interface, destination, Body::LinkStateAck(headers.to_vec()));
             }
         }
-        self.send_requests(now, interface, router);
+        self.advance_loading(now);
     }
 
     /// RFC 2328 13, steps 1 to 8, with RFC 5340 4.5.1.
@@ -101,7 +105,7 @@ impl Speaker {
             Ordering::Less => {
                 let recent = entry.sent().is_some_and(|sent| now.since(sent) < MIN_LS_ARRIVAL);
                 if let (false, Some(destination)) = (recent, self.unicast(interface, router)) {
-                    let lsas = self.to_send(now, [&slot].into_iter());
+                    let lsas = self.outgoing(now, [&slot].into_iter());
                     self.transmit_update(interface, destination, lsas);
                 }
                 Verdict::Silence
@@ -188,7 +192,7 @@ impl Speaker {
             if slots.is_empty() {
                 continue;
             }
-            let lsas = self.to_send(now, slots.iter());
+            let lsas = self.outgoing(now, slots.iter());
             let destination = self.multicast(interface);
             self.transmit_update(interface, destination, lsas);
         }
@@ -234,19 +238,34 @@ impl Speaker {
     }
 
     /// LSAs of `MaxAge` leave that nobody waits for (RFC 2328 14). True if own ones did.
-    pub(super) fn sweep(&mut self) -> bool {
+    ///
+    /// Not at once, as the RFC has it, but after [`LINGER`]: an older instance that was overtaken on the way would else find no newer
+    /// one here, come in, and be passed on to the other uplink, where its originator may never look. Found by the histories.
+    pub(super) fn sweep(&mut self, now: Time) -> bool {
+        self.sweep_at = None;
         if self.database.leaving().next().is_none() || self.is_any_loading() {
             return false;
         }
-        let awaited = |slot: &Slot| {
-            self.neighbors_of(slot.scope).any(|neighbor| neighbor.retransmit.contains_key(slot))
-        };
-        let done = self.database.leaving().filter(|slot| !awaited(slot)).copied().collect::<Vec<_>>();
+        let (mut done, mut next) = (Vec::new(), None::<Time>);
+        for slot in self.database.leaving().filter(|slot| !self.is_awaited(slot)) {
+            let until = self.database.entry(slot).map_or(now, |entry| entry.installed() + LINGER);
+            if until <= now {
+                done.push(*slot);
+            } else {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+        }
+        self.sweep_at = next;
         let mut own = false;
         for slot in done {
             self.database.remove(&slot);
             own |= self.forget_own(&slot);
         }
         own
+    }
+
+    /// Has a neighbour not acknowledged it?
+    pub(super) fn is_awaited(&self, slot: &Slot) -> bool {
+        self.neighbors_of(slot.scope).any(|neighbor| neighbor.retransmit.contains_key(slot))
     }
 }

@@ -60,6 +60,8 @@ pub struct Speaker {
     dirty: bool,
     /// An own LSA is due then.
     originate_at: Option<Time>,
+    /// An LSA of `MaxAge` may leave then.
+    sweep_at: Option<Time>,
     phase: Phase,
     unreadable: BTreeSet<RouterId>,
     output: Vec<Output>,
@@ -80,6 +82,7 @@ impl Speaker {
             own: BTreeMap::new(),
             dirty: false,
             originate_at: None,
+            sweep_at: None,
             phase: Phase::Running,
             unreadable: BTreeSet::new(),
             output: Vec::new(),
@@ -118,7 +121,7 @@ impl Speaker {
             return None;
         }
         let interfaces = self.interfaces.iter().filter_map(Interface::earliest);
-        let own = [self.originate_at, self.database.next_expiry(), self.phase.deadline()];
+        let own = [self.originate_at, self.sweep_at, self.database.next_expiry(), self.phase.deadline()];
         interfaces.chain(own.into_iter().flatten()).min()
     }
 
@@ -221,7 +224,7 @@ impl Speaker {
             // Flushing may free a place that an LSA with a wrapped sequence number waits for, so twice is enough and harmless.
             self.advance_stop(now);
             self.originate(now);
-            if self.sweep() {
+            if self.sweep(now) {
                 self.originate(now);
             }
             self.advance_stop(now);

@@ -56,7 +56,7 @@ impl Speaker {
             slots.push(*slot);
         }
         let Some(destination) = self.unicast(interface, router) else { return };
-        let lsas = self.to_send(now, slots.iter());
+        let lsas = self.outgoing(now, slots.iter());
         if let Some(own) = self.interfaces.get_mut(interface.0) {
             own.counters.retransmitted += lsas.len() as u64;
         }

@@ -90,7 +90,7 @@ impl Speaker {
     }
 
     /// Notes the LSAs as sent and returns them as they go out.
-    pub(super) fn to_send<'a>(
+    pub(super) fn outgoing<'a>(
         &mut self,
         now: Time,
         slots: impl Iterator<Item = &'a crate::lsdb::Slot>,

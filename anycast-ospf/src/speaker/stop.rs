@@ -67,7 +67,7 @@ impl Speaker {
         let Some(deadline) = self.phase.deadline() else { return };
         self.originate(now);
         if let Phase::Services(_) = self.phase
-            && (deadline <= now || !self.holds_own(|slot| self.is_of_service(slot)))
+            && (deadline <= now || !self.holds_own(now, |slot| self.is_of_service(slot)))
         {
             self.phase = Phase::Host(deadline);
             // The host's own LSAs do not wait for MinLSArrival: if they are dropped, the Hello does the same a moment later.
@@ -77,8 +77,7 @@ impl Speaker {
             }
         }
         let Phase::Host(_) = self.phase else { return };
-        self.sweep();
-        if deadline <= now || !self.holds_own(|_| true) {
+        if deadline <= now || !self.holds_own(now, |_| true) {
             self.flush_floods(now);
             for interface in self.ids() {
                 self.send_hello(interface, Vec::new());
@@ -89,12 +88,14 @@ impl Speaker {
         }
     }
 
-    /// Is an own LSA in the database that is not acknowledged as flushed yet?
-    fn holds_own(&self, which: impl Fn(&Slot) -> bool) -> bool {
-        let held =
-            self.own.keys().filter(|slot| which(slot)).filter(|slot| self.database.entry(slot).is_some());
-        // Where nobody is adjacent nobody acknowledges.
-        held.into_iter().any(|slot| self.neighbors_of(slot.scope).any(crate::neighbor::Neighbor::floods))
+    /// Is there an own LSA that is not flushed yet, or whose flush a neighbour has not acknowledged?
+    fn holds_own(&self, now: Time, which: impl Fn(&Slot) -> bool) -> bool {
+        self.own.keys().filter(|slot| which(slot)).any(|slot| match self.database.entry(slot) {
+            None => false,
+            Some(entry) if entry.header(now).is_max_age() => self.is_awaited(slot),
+            // Where nobody is adjacent nobody acknowledges.
+            Some(_) => self.neighbors_of(slot.scope).any(crate::neighbor::Neighbor::floods),
+        })
     }
 
     fn is_of_service(&self, slot: &Slot) -> bool {

@@ -1,5 +1,7 @@
 //! What several tests need: the captures.
 
+#![allow(dead_code, reason = "not every test binary uses all of it")]
+
 use std::net::Ipv6Addr;
 
 /// One captured packet.
@@ -19,7 +21,6 @@ pub struct Captured {
 pub const PLAIN: &str = include_str!("../captures/frr-bird.txt");
 
 /// FRR and BIRD with authentication trailers.
-#[allow(dead_code, reason = "not every test binary looks at it")]
 pub const AUTHENTICATED: &str = include_str!("../captures/frr-bird-auth.txt");
 
 /// The packets of a capture.

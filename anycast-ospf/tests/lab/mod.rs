@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "not every test binary uses all of it")]
 
+pub mod pairs;
 pub mod router;
 
 use std::cmp::Reverse;
@@ -74,6 +75,7 @@ pub fn interface(name: &str) -> InterfaceConfig {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "a handful of nodes")]
 pub enum Node {
     Speaker {
         /// `None` = not running.
@@ -293,6 +295,12 @@ impl Lab {
                 Node::Router { router: None, .. } => {}
             }
         }
+        assert!(
+            self.flights.len() < 50_000,
+            "a storm of packets at {}: {:?}",
+            self.now,
+            &payload[..payload.len().min(60)]
+        );
         for (node, interface) in to {
             let copies = if self.random.chance(self.weather.loss) {
                 0
