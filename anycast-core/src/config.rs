@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::Time;
 use crate::auth::Authentication;
+use crate::cost::CostConfig;
 
 /// Smallest slice: advertisements are sent no faster than RetransTimer, 1 s (RFC 4861 7.2.6, 10).
 pub const SLICE_MIN: Duration = Duration::from_secs(1);
@@ -110,6 +111,11 @@ pub struct ServiceConfig {
     pub answer_delay: Option<Duration>,
     /// Different servers own different routers' entries at the same time; only where there is an owner.
     pub per_router: bool,
+    /// Advertised by Neighbor Discovery. Without, no gate ever opens and nothing is advertised on the link: routers come by
+    /// [`ServiceConfig::route`] alone. Only in [`Mode::Solicited`], in which nobody owns.
+    pub neighbor_discovery: bool,
+    /// Advertised by a routing protocol, at a cost that follows the load; `None` = not.
+    pub route: Option<CostConfig>,
     /// The checks; all must be up. `Event::Check` names them by position.
     pub checks: Vec<CheckConfig>,
     /// Is the service process watched? Then `Event::Process` must say that it lives before the service can be able.
@@ -195,6 +201,12 @@ pub enum ConfigError {
     Preempt { address: IpAddr },
     #[error("answer_delay of {address}: only in mode solicited, for IPv6, and at most {ANSWER_DELAY_MAX:?}")]
     AnswerDelay { address: IpAddr },
+    #[error(
+        "{address} is advertised by a routing protocol alone: mode must be solicited, in which no server owns it"
+    )]
+    RouteAlone { address: IpAddr },
+    #[error("cost of {address}: {why}")]
+    Cost { address: IpAddr, why: &'static str },
     #[error("per_router of {address}: in mode solicited no server owns anything")]
     PerRouter { address: IpAddr },
     #[error("standby of {address}: wake_timeout must be longer than nothing")]
@@ -253,6 +265,12 @@ impl ServiceConfig {
             && (self.mode != Mode::Solicited || address.is_ipv4() || delay > ANSWER_DELAY_MAX)
         {
             return Err(ConfigError::AnswerDelay { address });
+        }
+        if !self.neighbor_discovery && (self.mode != Mode::Solicited || self.answer_delay.is_some()) {
+            return Err(ConfigError::RouteAlone { address });
+        }
+        if let Some(Err(why)) = self.route.map(|cost| cost.validate()) {
+            return Err(ConfigError::Cost { address, why });
         }
         if self.per_router && self.mode == Mode::Solicited {
             return Err(ConfigError::PerRouter { address });

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::auth::Verdict;
+use crate::cost::{Figures, Route};
 use crate::health::Impediment;
 use crate::router::{Router, Sighting};
 use crate::{LinkId, ServerId, ServiceId, Time, heartbeat};
@@ -73,6 +74,13 @@ pub enum Event {
         service: ServiceId,
         /// Datagrams and connections dropped since the sockets were opened.
         total: u64,
+    },
+    /// The routing protocol has heard what the other servers of a service advertise, and their loads: all of them.
+    RoutePeers {
+        /// The service.
+        service: ServiceId,
+        /// One for each other server.
+        peers: Vec<Figures>,
     },
     /// The fast path refused a solicitation (`SOLICITED` ring).
     Solicited {
@@ -275,6 +283,13 @@ pub enum Action {
         router: Router,
         /// Why, for the log.
         cause: Cause,
+    },
+    /// Advertise a route, or withdraw it.
+    Route {
+        /// The service.
+        service: ServiceId,
+        /// What is advertised from now on.
+        route: Route,
     },
     /// Answer one solicitation: an NA to the solicitor with S=1, and with O=0 unless configured otherwise.
     Answer {

@@ -13,6 +13,7 @@
 
 pub mod auth;
 pub mod config;
+pub mod cost;
 pub mod event;
 pub mod health;
 pub mod heartbeat;

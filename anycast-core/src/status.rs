@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::auth::Verdicts;
+use crate::cost::Route;
 use crate::health::{CheckStatus, Impediment};
 use crate::router::{Router, Sighting};
 use crate::{Hold, LinkId, ServerId, ServiceId, State, Time};
@@ -56,6 +57,8 @@ pub struct ServiceStatus {
     pub owner: Owner,
     /// The epoch of the current or last known owner, the highest heard.
     pub epoch: u64,
+    /// The route that is advertised, where a routing protocol does.
+    pub route: Option<Route>,
     /// Few queries: no unsolicited advertisements, gate still open.
     pub quiet: bool,
     /// Load in permille; 0 without a configured capacity.

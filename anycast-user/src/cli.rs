@@ -166,6 +166,23 @@ Refuses while a daemon runs: stop it instead.")]
         bpffs: Option<PathBuf>,
     },
 
+    /// Show what the routing protocol looks like: neighbours, interfaces, database
+    #[command(
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  anycast ospf neighbors
+  anycast ospf database --json | jq '.database[] | select(.own)'"
+    )]
+    Ospf {
+        #[command(subcommand)]
+        command: OspfCommand,
+    },
+
+    /// What a daemon starts to say good-bye if it is killed
+    #[command(name = anycast_user::routing::guard::COMMAND, hide = true)]
+    OspfGuard,
+
     /// Simulate a farm on a virtual link: what its configuration would do, and when servers fail
     #[command(after_help = "\
 Examples:
@@ -191,6 +208,30 @@ The same seed gives the same output, byte for byte. Exit code 1: a bound that th
         /// The directory; without one, the page of `anycast` goes to standard output
         directory: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OspfCommand {
+    /// Neighbours: state, role, how long they have been silent
+    Neighbors {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Interfaces: state, Designated Router, packets, what was not taken and why
+    Interfaces {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The database; a star marks what this host originated
+    Database {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say good-bye to the routers for a daemon that was killed; for ExecStopPost of its unit
+    Goodbye,
 }
 
 /// What `anycast load` attaches to and answers for.

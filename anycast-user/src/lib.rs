@@ -8,5 +8,6 @@ pub mod datapath;
 pub mod host;
 pub mod monitor;
 pub mod program;
+pub mod routing;
 pub mod simulate;
 pub mod telemetry;

@@ -11,6 +11,7 @@ mod load;
 mod meter;
 mod ownership;
 mod rogue;
+mod route;
 mod routers;
 mod service;
 mod sleep;
@@ -305,6 +306,9 @@ impl Machine {
             Event::Drops { service, total } => {
                 self.with(service, actions, |service, _| service.gauge.drops(total));
             }
+            Event::RoutePeers { service, peers } => {
+                self.with(service, actions, |service, _| service.route_peers(peers));
+            }
             Event::Solicited { service, kind } => {
                 self.with(service, actions, |service, cx| service.solicited(kind, cx));
             }
@@ -432,6 +436,7 @@ impl Machine {
                 service.start_at_first(cx);
                 service.expire(cx);
                 service.settle_routers(cx);
+                service.settle_route(cx);
                 service.gate(false, cx);
             });
         }
@@ -593,7 +598,10 @@ fn sort(actions: &mut [Action]) {
         // The routers' before the service's: what they shut must not be open under the other's lease.
         Action::RouterGates { .. } => 0,
         Action::Gate { .. } => 1,
-        Action::Advertise { .. } | Action::AdvertiseTo { .. } | Action::Answer { .. } => 2,
+        Action::Route { .. }
+        | Action::Advertise { .. }
+        | Action::AdvertiseTo { .. }
+        | Action::Answer { .. } => 2,
         Action::Heartbeat { .. } => 3,
         Action::StateChanged { .. } | Action::Quiet { .. } | Action::Alarm(_) => 4,
         Action::StopService { .. }

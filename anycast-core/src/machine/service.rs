@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::{Mode, ServerId, ServiceConfig, ServiceId};
+use crate::cost::{Cost, Figures};
 use crate::event::{Action, Alarm, Cause, Command, CommandError, Hold, Reason, Solicitation, State};
 use crate::health::Health;
 use crate::heartbeat::Report;
@@ -228,6 +229,10 @@ pub(crate) struct Service {
 
     pub(crate) drained: bool,
     stopped: bool,
+    /// Stopped, and another controller will go on.
+    pub(crate) kept: bool,
+    pub(crate) route: Option<Cost>,
+    pub(crate) route_peers: Vec<Figures>,
     flaps: u32,
     last_down: Option<Time>,
     pub(crate) penalty_until: Option<Time>,
@@ -303,6 +308,9 @@ impl Service {
             reading: None,
             drained: restored.drained,
             stopped: false,
+            kept: false,
+            route: config.route.map(Cost::new),
+            route_peers: Vec::new(),
             flaps: 0,
             last_down: None,
             penalty_until: None,
@@ -508,7 +516,7 @@ impl Service {
             },
 
             // The lease is renewed behind every event; its timer only sees to it that there is one.
-            (_, Input::Timer(Timer::Lease | Timer::Routers)) => {}
+            (_, Input::Timer(Timer::Lease | Timer::Routers | Timer::Route)) => {}
             (_, Input::Timer(Timer::Answer)) => self.answer_delayed(cx),
             // What has no meaning in this phase.
             (
@@ -595,6 +603,8 @@ impl Service {
     pub(crate) fn gate(&mut self, changed: bool, cx: &mut Context<'_>) {
         let lease = cx.now + cx.lease;
         let wanted = match self.phase {
+            // Routers come by another way.
+            _ if !self.config.neighbor_discovery => None,
             Phase::Owner => Some(lease),
             Phase::Ready if self.config.mode == Mode::Solicited => Some(lease),
             Phase::HandingOver(_) => {
@@ -710,6 +720,7 @@ impl Service {
     /// The daemon stops and another will adopt: leaves an open gate under `lease`. True if it was open.
     pub(crate) fn keep(&mut self, lease: Duration, cx: &mut Context<'_>) -> bool {
         self.stopped = true;
+        self.kept = true;
         self.start_suspended(cx);
         let routers = self.keep_routers(lease, cx);
         if self.gate.is_none() {
@@ -817,6 +828,7 @@ impl Service {
             },
             epoch: self.epoch,
             quiet: self.quiet,
+            route: self.route.as_ref().map(Cost::advertised),
             load: self.gauge.permille(),
             rate: self.gauge.rate(),
             drained: self.drained,

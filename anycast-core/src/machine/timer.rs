@@ -38,10 +38,12 @@ pub(crate) enum Timer {
     Answer,
     /// Something of single routers is due.
     Routers,
+    /// A route's cost is to change.
+    Route,
 }
 
 impl Timer {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Listen,
         Self::Adoption,
         Self::Doubt,
@@ -58,6 +60,7 @@ impl Timer {
         Self::Lease,
         Self::Answer,
         Self::Routers,
+        Self::Route,
     ];
 
     /// Does it mean anything in that phase? If not, entering the phase disarms it.
@@ -76,7 +79,7 @@ impl Timer {
             // Whoever may not answer any more lets it lapse.
             Self::Answer => true,
             // What is due is seen to behind every event, whatever the phase.
-            Self::Routers => true,
+            Self::Routers | Self::Route => true,
         }
     }
 }

@@ -75,6 +75,8 @@ pub fn config(number: usize) -> Config {
             preempt_delay: None,
             answer_delay: None,
             per_router: false,
+            neighbor_discovery: true,
+            route: None,
             checks: vec![CheckConfig { rise: 1, fall: 1 }],
             process: true,
             standby: None,

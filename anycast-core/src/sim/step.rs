@@ -200,7 +200,9 @@ impl Sim {
                         self.traffic.false_contests += u64::from(!self.servers[server].contests);
                     }
                 }
-                Action::StateChanged { .. }
+                // No router here reads routes.
+                Action::Route { .. }
+                | Action::StateChanged { .. }
                 | Action::Quiet { .. }
                 | Action::Alarm(_)
                 | Action::Answer { .. } => {}

@@ -5,6 +5,7 @@ mod completions;
 mod detach;
 mod load;
 mod operate;
+mod ospf;
 mod run;
 mod simulate;
 mod stats;
@@ -43,6 +44,8 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&global)?;
             detach::detach(&global, &interface, bpffs)
         }
+        Command::Ospf { command } => ospf::ospf(&global, command),
+        Command::OspfGuard => ospf::stand_by(),
         Command::Simulate(options) => simulate::simulate(&options),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { directory } => completions::man(directory),

@@ -19,7 +19,7 @@ pub fn status(global: &Global, json: bool, watch: bool) -> anyhow::Result<ExitCo
     let ask = || -> anyhow::Result<Box<Status>> {
         match client::request(&socket, &Command::Status)? {
             Answer::Status(status) => Ok(status),
-            Answer::Done(said) => anyhow::bail!("the daemon answered {said:?} instead of its status"),
+            other => anyhow::bail!("the daemon answered {other:?} instead of its status"),
         }
     };
     if !watch {

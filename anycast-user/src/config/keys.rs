@@ -18,8 +18,10 @@ const FORBIDDEN: u32 = 0o137;
 #[derive(Debug, Error)]
 pub enum KeysError {
     /// The file.
-    #[error("farm.key_file: cannot read {}: {source}", path.display())]
+    #[error("{key}: cannot read {}: {source}", path.display())]
     Read {
+        /// Its key in the configuration.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -27,27 +29,33 @@ pub enum KeysError {
     },
     /// Somebody else could read or change it.
     #[error(
-        "farm.key_file: {} has mode {mode:04o}: others than its owner and group could read it, or others than its owner change \
+        "{key}: {} has mode {mode:04o}: others than its owner and group could read it, or others than its owner change \
          it; `chmod 0600` it (0640 lets a group read)",
         path.display()
     )]
     Permissions {
+        /// Its key in the configuration.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
     },
     /// Its owner is somebody else.
-    #[error("farm.key_file: {} belongs to user {owner}: `chown root` it", path.display())]
+    #[error("{key}: {} belongs to user {owner}: `chown root` it", path.display())]
     Owner {
+        /// Its key in the configuration.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// Its owner.
         owner: u32,
     },
     /// It is no file, or far too long.
-    #[error("farm.key_file: {} is no regular file of at most {LENGTH_MAX} octets", path.display())]
+    #[error("{key}: {} is no regular file of at most {LENGTH_MAX} octets", path.display())]
     NoFile {
+        /// Its key in the configuration.
+        key: &'static str,
         /// The path.
         path: PathBuf,
     },
@@ -66,24 +74,33 @@ pub enum KeysError {
 /// # Errors
 /// See [`KeysError`]; no error tells a secret.
 pub fn load(path: &Path) -> Result<KeyRing, KeysError> {
-    let read = |source| KeysError::Read { path: path.to_owned(), source };
+    let text = read_secret("farm.key_file", path)?;
+    KeyRing::parse(&text).map_err(|source| KeysError::Wrong { path: path.to_owned(), source })
+}
+
+/// Reads a file of secrets, which nobody else may read or change. `key` is its key in the configuration.
+///
+/// # Errors
+/// See [`KeysError`]; all but [`KeysError::Wrong`].
+pub fn read_secret(key: &'static str, path: &Path) -> Result<String, KeysError> {
+    let read = |source| KeysError::Read { key, path: path.to_owned(), source };
     let mut file = File::open(path).map_err(read)?;
     // Of the open file, so that it is the one that is read.
     let metadata = file.metadata().map_err(read)?;
     if !metadata.is_file() || metadata.len() > LENGTH_MAX {
-        return Err(KeysError::NoFile { path: path.to_owned() });
+        return Err(KeysError::NoFile { key, path: path.to_owned() });
     }
     let mode = metadata.mode() & 0o7777;
     if mode & FORBIDDEN != 0 {
-        return Err(KeysError::Permissions { path: path.to_owned(), mode });
+        return Err(KeysError::Permissions { key, path: path.to_owned(), mode });
     }
     let owner = metadata.uid();
     if owner != 0 && owner != nix::unistd::geteuid().as_raw() {
-        return Err(KeysError::Owner { path: path.to_owned(), owner });
+        return Err(KeysError::Owner { key, path: path.to_owned(), owner });
     }
     let mut text = String::new();
     file.by_ref().take(LENGTH_MAX).read_to_string(&mut text).map_err(read)?;
-    KeyRing::parse(&text).map_err(|source| KeysError::Wrong { path: path.to_owned(), source })
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod error;
 pub mod keys;
 mod options;
+pub mod ospf;
 mod validate;
 pub(crate) mod value;
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub daemon: Daemon,
     /// `[farm]`.
     pub farm: Farm,
+    /// `[ospf]`; `None` = services are advertised on their links alone.
+    pub ospf: Option<ospf::Ospf>,
     /// Each interface that carries a service, in order of first use.
     pub interfaces: Vec<Interface>,
     /// `[[service]]`, in the order of the file.
@@ -138,6 +141,12 @@ pub struct Service {
     pub answer_delay: Option<Duration>,
     /// As long as this file is there, the service is drained.
     pub drain_file: Option<PathBuf>,
+    /// By what it is advertised.
+    pub advertise: ospf::Advertise,
+    /// How its cost follows its load, where it is advertised by `[ospf]`.
+    pub cost: ospf::Cost,
+    /// The interface on which FRR has the address, where FRR is driven.
+    pub ospf_interface: Option<String>,
     /// The O flag of the advertisements (RFC 4861 4.4).
     pub override_flag: bool,
     /// Source address of the advertisements.

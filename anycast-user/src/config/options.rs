@@ -14,6 +14,7 @@ use super::value::{Time, Vlan};
 pub struct Options {
     pub daemon: Option<Daemon>,
     pub farm: Option<Spanned<Farm>>,
+    pub ospf: Option<Spanned<Ospf>>,
     #[serde(default)]
     pub interface: Vec<Spanned<Interface>>,
     #[serde(default)]
@@ -45,6 +46,74 @@ pub struct Farm {
     pub foreign: Option<Spanned<Vec<String>>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ospf {
+    pub driver: Option<Spanned<String>>,
+    pub router_id: Option<Spanned<String>>,
+    pub lsa: Option<Spanned<String>>,
+    pub tag: Option<Spanned<String>>,
+    pub load_lsa: Option<Spanned<String>>,
+    pub enterprise: Option<Spanned<i64>>,
+    pub key_file: Option<Spanned<PathBuf>>,
+    pub frr84_compat: Option<bool>,
+    pub guard: Option<bool>,
+    #[serde(default)]
+    pub interface: Vec<Spanned<Uplink>>,
+    pub frr: Option<Spanned<Frr>>,
+    pub bird: Option<Spanned<Bird>>,
+    pub route: Option<Spanned<KernelRoute>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uplink {
+    pub name: Option<Spanned<String>>,
+    #[serde(rename = "type")]
+    pub link_type: Option<Spanned<String>>,
+    pub area: Option<Spanned<String>>,
+    pub stub: Option<bool>,
+    pub instance: Option<Spanned<i64>>,
+    pub hello: Option<Spanned<Time>>,
+    pub dead: Option<Spanned<Time>>,
+    pub retransmit: Option<Spanned<Time>>,
+    pub cost: Option<Spanned<i64>>,
+    pub mtu_ignore: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frr {
+    pub vty_socket: Option<Spanned<PathBuf>>,
+    pub vtysh: Option<Spanned<PathBuf>>,
+    pub area: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bird {
+    pub control_socket: Option<Spanned<PathBuf>>,
+    pub include: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelRoute {
+    pub protocol: Option<Spanned<i64>>,
+    pub table: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cost {
+    pub min: Option<Spanned<i64>>,
+    pub max: Option<Spanned<i64>>,
+    pub levels: Option<Spanned<i64>>,
+    pub up_hold: Option<Spanned<Time>>,
+    pub down_hold: Option<Spanned<Time>>,
+    pub jitter: Option<Spanned<Time>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interface {
@@ -72,6 +141,9 @@ pub struct Service {
     pub per_router: Option<Spanned<bool>>,
     pub answer_delay: Option<Spanned<Time>>,
     pub drain_file: Option<Spanned<PathBuf>>,
+    pub advertise: Option<Spanned<Vec<String>>>,
+    pub ospf_interface: Option<Spanned<String>>,
+    pub cost: Option<Spanned<Cost>>,
     pub check: Option<Spanned<Check>>,
     pub standby: Option<Spanned<Standby>>,
     pub load: Option<Spanned<Load>>,

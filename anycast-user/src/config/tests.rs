@@ -3,6 +3,7 @@
 use super::*;
 
 mod hooks;
+mod ospf;
 
 const GOOD: &str = include_str!("../../../dist/anycast.toml");
 

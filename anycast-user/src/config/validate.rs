@@ -1,6 +1,7 @@
 //! From options to a configuration: fills in what was left out, refuses what does not fit, all problems at once.
 
 mod check;
+mod ospf;
 mod standby;
 mod values;
 
@@ -35,10 +36,13 @@ pub fn validate(path: &Path, text: &str, options: options::Options) -> Result<Co
     let farm = v.farm(options.farm);
     let daemon = v.daemon(options.daemon.unwrap_or_default(), &farm);
     let modes = v.interfaces(&options.interface);
+    let ospf_span = options.ospf.as_ref().map(Spanned::span);
+    let ospf = options.ospf.map(|ospf| v.ospf(ospf));
     let (services, interfaces) = v.services(options.service, modes);
+    v.advertised(ospf.as_ref(), ospf_span, &services);
     v.warnings.sort_by_key(|warning| warning.line);
     if v.problems.is_empty() {
-        Ok(Config { path: path.to_owned(), daemon, farm, interfaces, services, warnings: v.warnings })
+        Ok(Config { path: path.to_owned(), daemon, farm, ospf, interfaces, services, warnings: v.warnings })
     } else {
         v.problems.sort_by_key(|problem| problem.line);
         Err(Error::Wrong { problems: v.problems })
@@ -348,7 +352,8 @@ impl Validator<'_> {
             "service.mode",
             &[("rotate", Mode::Rotate), ("failover", Mode::Failover), ("solicited", Mode::Solicited)],
         );
-        let mode = mode.unwrap_or(Mode::Failover);
+        let advertise = self.advertise(options.advertise.as_ref());
+        let mode = self.mode_of(advertise, mode, options.mode.as_ref().map(Spanned::span));
         let (slice, weight) = self.turns(mode, options.slice, options.weight);
         let (priority, preempt_delay) = self.preemption(mode, options.priority, options.preempt_delay);
         let per_router = self.per_router(mode, options.per_router.as_ref(), options.standby.is_some());
@@ -377,6 +382,11 @@ impl Validator<'_> {
         let ports = options.ports.map_or_else(|| vec![53], |ports| self.ports(&ports));
         let standby = options.standby.map(|standby| self.standby(standby, mode, &check));
         let load = options.load.and_then(|load| self.load(load));
+        let cost = self.cost(options.cost, advertise);
+        let ospf_interface = options
+            .ospf_interface
+            .as_ref()
+            .and_then(|name| self.interface_name(Some(name), span.clone(), "service.ospf_interface"));
         Some(Service {
             name,
             interface,
@@ -390,6 +400,9 @@ impl Validator<'_> {
             preempt_delay,
             per_router,
             answer_delay,
+            advertise,
+            cost,
+            ospf_interface,
             drain_file: options.drain_file.map(|path| self.absolute_path(path, "service.drain_file")),
             override_flag: options.override_flag.map_or(mode != Mode::Solicited, Spanned::into_inner),
             source: source.unwrap_or(Source::LinkLocal),

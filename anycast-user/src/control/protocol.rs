@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::telemetry::ospf::Ospf;
 use crate::telemetry::status::Status;
 
 /// Version of the protocol. A daemon refuses others and says which one it speaks.
@@ -20,6 +21,8 @@ pub const LINE_MAX: usize = 64 * 1024;
 pub enum Command {
     /// Everything the daemon knows about itself, its services and its peers.
     Status,
+    /// What the routing protocol looks like: interfaces, neighbours, database.
+    Ospf,
     /// Sets the operator's word over the gate.
     Hold {
         /// Name or address.
@@ -80,12 +83,14 @@ pub enum Answer {
     Done(String),
     /// The answer to [`Command::Status`].
     Status(Box<Status>),
+    /// The answer to [`Command::Ospf`].
+    Ospf(Box<Ospf>),
 }
 
 impl Command {
     /// Whether it only looks: everybody who can reach the socket may look.
     pub const fn only_looks(&self) -> bool {
-        matches!(self, Self::Status)
+        matches!(self, Self::Status | Self::Ospf)
     }
 }
 

@@ -12,6 +12,9 @@ use super::start::service_id;
 impl Controller {
     /// A command came through the control socket.
     pub(super) fn requested(&mut self, request: Request) {
+        if request.command == Command::Ospf {
+            return self.show_routing(request.reply);
+        }
         let answer = self.obey(request.command);
         // The client may have gone; what it asked is done all the same.
         let _ = request.reply.send(answer);
@@ -22,6 +25,8 @@ impl Controller {
             info!(?command, "asked by the operator");
         }
         match command {
+            // Answered by somebody else.
+            Command::Ospf => Err("not answered here".to_owned()),
             Command::Status => Ok(Answer::Status(Box::new(self.status()))),
             Command::Hold { service, hold } => {
                 let number = self.config.service(&service)?;

@@ -22,6 +22,7 @@
 //! * `observe`: what was seen, as events; `perform`: what is to be done; `command`: the operator;
 //! * `drain`: whose word it is that a service is drained, a command's or a file's;
 //! * `hooks`: the operator's programs, which the loop starts and never waits for;
+//! * `routes`: services that a routing protocol advertises;
 //! * `report`: the picture for `status` and metrics; `stop`: the way out.
 
 mod command;
@@ -32,6 +33,7 @@ mod observe;
 mod perform;
 mod persist;
 mod report;
+mod routes;
 mod service;
 mod start;
 mod stop;
@@ -52,6 +54,7 @@ use crate::host::address::{AddressError, Addresses};
 use crate::host::state::StateError;
 use crate::host::sysctl::{SysctlError, Sysctls};
 use crate::monitor::{self, check, process};
+use crate::routing::{self, Routing};
 use crate::{config, control, datapath, telemetry};
 
 use drain::Drains;
@@ -143,6 +146,9 @@ pub enum Error {
     /// The farm's keys.
     #[error(transparent)]
     Keys(#[from] config::keys::KeysError),
+    /// The routing protocol.
+    #[error(transparent)]
+    Routing(#[from] routing::RoutingError),
     /// The metrics endpoint.
     #[error(transparent)]
     Metrics(#[from] telemetry::metrics::Error),
@@ -164,6 +170,10 @@ pub(crate) struct Controller {
     alarms: Alarms,
     hooks: Hooks,
     drains: Drains,
+    /// Advertises by a routing protocol, if one is configured.
+    routing: Option<Routing>,
+    routing_trouble: Option<String>,
+    loads_told: Time,
     /// Ends the watching of interfaces and addresses with the controller.
     _watch: monitor::link::LinkHandle,
     /// The same for routers.
@@ -194,6 +204,7 @@ struct Inputs {
     links: mpsc::Receiver<monitor::link::Report>,
     routers: mpsc::Receiver<monitor::router::Report>,
     files: mpsc::Receiver<monitor::file::Report>,
+    routing: mpsc::Receiver<routing::Report>,
     requests: mpsc::Receiver<Request>,
     terminate: Signal,
     interrupt: Signal,
@@ -226,6 +237,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (routers_in, routers) = mpsc::channel(CHANNEL);
 
     let (files_in, files) = mpsc::channel(CHANNEL);
+    let (routing_in, routing) = mpsc::channel(CHANNEL);
 
     let reports = start::Reports {
         checks: checks_in,
@@ -233,10 +245,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
         links: links_in,
         routers: routers_in,
         files: files_in,
+        routing: routing_in,
     };
     let mut controller = start::start(config, reports).await?;
     let mut inputs =
-        Inputs { checks, processes, links, routers, files, requests, terminate, interrupt, hangup };
+        Inputs { checks, processes, links, routers, files, routing, requests, terminate, interrupt, hangup };
 
     let serving = async {
         let metrics_requests = requests_in.clone();
@@ -295,6 +308,7 @@ impl Controller {
                 () = link::readable(&mut self.links) => self.links_readable(),
                 Some(report) = inputs.routers.recv() => self.router_reported(&report),
                 Some(report) = inputs.files.recv() => self.drain_file_reported(report),
+                Some(report) = inputs.routing.recv() => self.routing_reported(report),
                 Some(request) = inputs.requests.recv() => self.requested(request),
             }
             self.drain(inputs).await;

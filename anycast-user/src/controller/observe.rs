@@ -14,6 +14,9 @@ use super::link::address_of;
 use super::start::{link_id, service_id};
 use super::{Controller, will_retry};
 
+/// How often the routing protocol is told the loads.
+const LOADS_TOLD: Duration = Duration::from_secs(1);
+
 /// How long a removed service address is left missing before it is put back: whoever removed it to put it elsewhere has had
 /// his time, and a start-up script that flushes addresses is over.
 const ADDRESS_REPAIR: Duration = Duration::from_secs(1);
@@ -243,6 +246,10 @@ impl Controller {
             self.read_service(number, now);
         }
         self.read_sockets(now);
+        if now.since(self.loads_told) >= LOADS_TOLD {
+            self.loads_told = now;
+            self.tell_loads();
+        }
         for position in 0..self.links.len() {
             if self.links[position].interface.is_some() && self.links[position].datapath.is_none() {
                 self.try_again(position);

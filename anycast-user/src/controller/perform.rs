@@ -108,6 +108,7 @@ impl Controller {
                 info!(service = self.name(service), "the service is started");
                 self.hooks.start(service);
             }
+            Action::Route { service, route } => self.advertise_route(service, route),
             Action::PersistEpoch { service, epoch } => {
                 let name = self.config.services[service.index()].name.clone();
                 self.persister.change(&name, |state| state.epoch = epoch);

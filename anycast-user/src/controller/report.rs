@@ -39,6 +39,7 @@ impl Controller {
             .collect();
         alarms.extend(self.keys_error.iter().map(|error| format!("keys not read again: {error}")));
         alarms.extend(self.state_alarm());
+        alarms.extend(self.routing_trouble.clone());
         status::Status {
             services: core.services.iter().map(|service| self.service(now, core.server, service)).collect(),
             interfaces: self
@@ -103,6 +104,7 @@ impl Controller {
             epoch: core.epoch,
             load: config.load.as_ref().map(|_| u32::from(core.load)),
             quiet: core.quiet,
+            route: core.route.and_then(anycast_core::cost::Route::metric),
             query_rate: run.rate.per_second(),
             queries_total: run.counters.queries + run.counters.tcp_syns,
             socket_drops_total: run.socket_drops,

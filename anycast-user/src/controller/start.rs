@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
 use anycast_core::auth::{Authentication, KeyRing};
+use anycast_core::cost::CostConfig;
 use anycast_core::{
     CheckConfig, Config as CoreConfig, Event, FarmConfig, LinkId, LoadConfig, Machine, Mode, Restored,
     ServerId, ServiceConfig, ServiceId, StandbyConfig, Time,
@@ -24,6 +25,7 @@ use crate::monitor::file;
 use crate::monitor::link::{self as rtnetlink, Watched};
 use crate::monitor::process::{self, Bus, ProcessId, Target};
 use crate::monitor::router;
+use crate::routing::{self, Routing};
 use crate::{monitor, telemetry};
 
 use super::drain::Drains;
@@ -34,6 +36,9 @@ use super::persist::Persister;
 use super::service::{self, CheckRun, Running, ServiceRun};
 use super::{Controller, Error, will_retry};
 
+/// From this load on a server without `[service.load]` would be congested, permille; it never is.
+const CONGESTED_ABOVE: u16 = 800;
+
 /// Where the monitors' reports go.
 pub(super) struct Reports {
     pub(super) checks: mpsc::Sender<check::Report>,
@@ -41,6 +46,7 @@ pub(super) struct Reports {
     pub(super) links: mpsc::Sender<rtnetlink::Report>,
     pub(super) routers: mpsc::Sender<router::Report>,
     pub(super) files: mpsc::Sender<file::Report>,
+    pub(super) routing: mpsc::Sender<routing::Report>,
 }
 
 /// Brings everything up.
@@ -79,9 +85,20 @@ pub(super) async fn start(config: Config, reports: Reports) -> Result<Controller
     let checks = machine.and_then(|(machine, services, groups)| {
         let checks = checks(&config, reports.checks, reports.processes)?;
         let watch = rtnetlink::spawn(watched, reports.links)?;
-        Ok((machine, services, groups, checks, watch))
+        // Seconds of a clock, or one more than last time: the low half is enough to grow until 2106.
+        let start = routing::Start {
+            boot_count: incarnation as u32,
+            services: config
+                .services
+                .iter()
+                .filter(|service| service.advertise.ospf)
+                .map(|service| (service.address, service.ospf_interface.clone()))
+                .collect(),
+        };
+        let routing = config.ospf.as_ref().map(|ospf| Routing::start(ospf, &start, reports.routing));
+        Ok((machine, services, groups, checks, watch, routing.transpose()?))
     });
-    let (machine, services, groups, checks, watch) = match checks {
+    let (machine, services, groups, checks, watch, routing) = match checks {
         Ok(everything) => everything,
         Err(error) => {
             undo.undo(&addresses, &mut state).await;
@@ -105,6 +122,9 @@ pub(super) async fn start(config: Config, reports: Reports) -> Result<Controller
         hooks: Hooks::new(&config),
         _files: file::spawn(drains.paths(), reports.files),
         drains,
+        routing,
+        routing_trouble: None,
+        loads_told: now,
         _watch: watch,
         _routers: router::spawn(names, reports.routers),
         started: now,
@@ -312,6 +332,19 @@ fn core_service(
         preempt_delay: service.preempt_delay,
         answer_delay: service.answer_delay,
         per_router: service.per_router,
+        neighbor_discovery: service.advertise.ndp,
+        route: service.advertise.ospf.then(|| CostConfig {
+            min: service.cost.min,
+            max: service.cost.max,
+            levels: service.cost.levels,
+            up_hold: service.cost.up_hold,
+            down_hold: service.cost.down_hold,
+            jitter: service.cost.jitter,
+            congested_above: service
+                .load
+                .as_ref()
+                .map_or(CONGESTED_ABOVE, |load| u16::try_from(load.congested_above).unwrap_or(u16::MAX)),
+        }),
         checks: damping.into_iter().cycle().take(count).collect(),
         process: check.is_some_and(|check| check.process.is_some()),
         standby: service.standby.as_ref().map(|standby| StandbyConfig {

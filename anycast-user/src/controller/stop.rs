@@ -3,11 +3,16 @@
 
 use tracing::{error, info};
 
+use crate::routing::Ending;
+
 use super::{Controller, Error, LAST_HOOKS};
 
 impl Controller {
     /// Takes everything down, or leaves it for the next daemon. Goes on after an error; returns the first.
     pub(super) async fn stop(mut self, keep: bool) -> Result<(), Error> {
+        if let Some(routing) = self.routing.take() {
+            routing.finish(if keep { Ending::Keep } else { Ending::Withdraw }).await;
+        }
         self.persister.finish().await;
         if keep {
             for datapath in self.links.iter_mut().filter_map(|link| link.datapath.take()) {

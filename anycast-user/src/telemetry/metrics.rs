@@ -148,7 +148,7 @@ async fn status(requests: &mpsc::Sender<Request>) -> Option<Box<Status>> {
     requests.send(Request { command: Command::Status, reply }).await.ok()?;
     match answer.await.ok()?.ok()? {
         Answer::Status(status) => Some(status),
-        Answer::Done(_) => None,
+        Answer::Done(_) | Answer::Ospf(_) => None,
     }
 }
 
@@ -242,6 +242,8 @@ fn ownership(scrape: &mut Scrape, status: &Status) {
     let lease = scrape.gauge("anycast_lease_age_seconds", "Time since the open gate was last renewed");
     let epoch = scrape.gauge("anycast_epoch", "Epoch of the ownership");
     let load = scrape.gauge("anycast_load_ratio", "Load as a share of what this server can do");
+    let route =
+        scrape.gauge("anycast_route_metric", "Metric of the route that is advertised, 65535 = drained");
     let moves = scrape.gauge("anycast_moves_180s", "Changes of owner in the last 180 seconds");
     let transitions = scrape.counter("anycast_service_transitions", "Changes of state");
     let sent = scrape.counter("anycast_advertisements_sent", "Unsolicited advertisements sent");
@@ -275,6 +277,9 @@ fn ownership(scrape: &mut Scrape, status: &Status) {
         epoch.get_or_create(&plain).set(float(service.epoch));
         if let Some(permille) = service.load {
             load.get_or_create(&plain).set(f64::from(permille) / 1000.0);
+        }
+        if let Some(metric) = service.route {
+            route.get_or_create(&plain).set(f64::from(metric));
         }
         moves.get_or_create(&plain).set(f64::from(service.moves_180s));
         transitions.get_or_create(&plain).inc_by(service.transitions_total);

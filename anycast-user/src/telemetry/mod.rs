@@ -4,5 +4,6 @@
 pub mod log;
 pub mod metrics;
 pub mod notify;
+pub mod ospf;
 pub mod status;
 pub mod table;

@@ -91,6 +91,9 @@ pub struct Service {
     /// Too few queries: the last able server keeps its gate, but sends no unsolicited advertisements.
     #[serde(default)]
     pub quiet: bool,
+    /// Metric of the route that is advertised, 65535 = drained; `null` = none is.
+    #[serde(default)]
+    pub route: Option<u16>,
     /// Epoch of the ownership.
     pub epoch: u64,
     /// Load in permille of what this server can do; `null` = not measured.
@@ -380,6 +383,7 @@ impl Service {
             owner: None,
             owned_here: false,
             quiet: false,
+            route: None,
             epoch: 0,
             load: None,
             query_rate: 0.0,

@@ -113,6 +113,11 @@ fn service(text: &mut String, service: &Service) {
     if service.quiet {
         parts.push("quiet".to_owned());
     }
+    match service.route {
+        Some(u16::MAX) => parts.push("route of the last resort".to_owned()),
+        Some(metric) => parts.push(format!("route {metric}")),
+        None => {}
+    }
     parts.push(format!("epoch {}", service.epoch));
     if let Some(left) = service.lease_ms_left {
         parts.push(format!("lease {left} ms"));

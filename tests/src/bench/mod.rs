@@ -8,6 +8,7 @@ mod document;
 pub mod failover;
 mod fast_path;
 mod flood;
+pub mod ospf;
 pub mod per_router;
 mod solicitations;
 mod stats;
@@ -39,6 +40,8 @@ pub struct Arguments {
 enum Which {
     /// How fast another server answers, beside keepalived; what is lost meanwhile. See docs/failover.md.
     Failover(failover::Options),
+    /// How fast a route changes in a router, beside FRR and BIRD. See docs/ospf.md.
+    Ospf(ospf::Options),
 }
 
 /// What to run.
@@ -135,6 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.which {
         None => one_server(&arguments.one_server),
         Some(Which::Failover(options)) => failover::run(options),
+        Some(Which::Ospf(options)) => ospf::run(options),
     }
 }
 

@@ -78,6 +78,8 @@ pub struct DaemonOptions {
     pub more: String,
     /// More lines of `[farm]`.
     pub farm_more: String,
+    /// More tables.
+    pub tables: String,
 }
 
 impl Default for DaemonOptions {
@@ -93,6 +95,7 @@ impl Default for DaemonOptions {
             check_interval: Duration::from_millis(100),
             more: String::new(),
             farm_more: String::new(),
+            tables: String::new(),
         }
     }
 }
@@ -171,7 +174,7 @@ impl DaemonOptions {
                     write!(file, "[service.standby]\nqueries = {queries}\nwindow = \"{window}ms\"\n{more}\n");
             }
         }
-        file
+        file + "\n" + &self.tables
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod sweep;
 
+pub mod bird;
 pub mod capture;
 pub mod child;
 pub mod client;
@@ -22,6 +23,7 @@ pub mod dns;
 pub mod farm;
 pub mod fast_path;
 pub mod frame;
+pub mod frr;
 pub mod keepalived;
 pub mod namespace;
 pub mod neighbour;
@@ -29,10 +31,13 @@ pub mod nsd;
 pub mod programs;
 pub mod quota;
 pub mod responder;
+pub mod route_watch;
+pub mod routed;
 pub mod second_router;
 pub mod solicitor;
 pub mod wait;
 
+pub use bird::Bird;
 pub use capture::{Capture, Captured, Injector};
 pub use child::{Child, anycast_binary, lab_binary};
 pub use client::{Client, Record};
@@ -41,11 +46,13 @@ pub use daemon::{Daemon, DaemonOptions};
 pub use farm::{Farm, FarmOptions, Server, Snooping};
 pub use fast_path::FastPath;
 pub use frame::{Frame, Mac};
+pub use frr::Frr;
 pub use keepalived::Keepalived;
 pub use namespace::Namespace;
 pub use neighbour::{Neighbour, Nud};
 pub use nsd::Nsd;
 pub use responder::DnsResponder;
+pub use route_watch::RouteWatch;
 pub use solicitor::{Solicited, Solicitor};
 pub use wait::{wait_for, wait_until};
 

@@ -1,0 +1,113 @@
+//! Routes in the kernel's table, for any routing daemon to redistribute, BGP included: `blackhole ADDRESS metric COST`, with a
+//! protocol number of their own, by which the daemon recognises them.
+//!
+//! The route leads nowhere, because the address is this host's: the table `local` is looked up first. If the address is not there
+//! what comes is dropped, instead of sent back to the router.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
+use rtnetlink::{Handle, RouteMessageBuilder};
+
+use super::driven::{Drive, DriverError, Routes};
+use crate::config::ospf::KernelRoute as Options;
+
+/// The driver.
+pub(super) struct KernelRoute {
+    options: Options,
+    handle: Handle,
+    /// The services: routes of others with the same protocol number are left alone.
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl KernelRoute {
+    /// # Errors
+    /// No rtnetlink socket.
+    pub(super) fn new(options: Options, addresses: BTreeSet<IpAddr>) -> Result<Self, DriverError> {
+        let (connection, handle, _) =
+            rtnetlink::new_connection().map_err(|error| failed("open an rtnetlink socket", error))?;
+        // It ends when the last handle is dropped.
+        tokio::spawn(connection);
+        Ok(Self { options, handle, addresses })
+    }
+
+    fn message(&self, address: IpAddr, metric: u32) -> Result<RouteMessage, DriverError> {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        let builder = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(address, length)
+            .map_err(|error| failed(&format!("make a route to {address}"), error))?;
+        Ok(builder
+            .kind(RouteType::BlackHole)
+            .protocol(RouteProtocol::from(self.options.protocol))
+            .table_id(self.options.table)
+            .priority(metric)
+            .build())
+    }
+
+    /// Our routes, as the kernel has them.
+    async fn there(&self) -> Result<Vec<(IpAddr, u32)>, DriverError> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet6, AddressFamily::Inet] {
+            // Nothing but the family: the kernel would take anything else for a filter.
+            let mut all = RouteMessage::default();
+            all.header.address_family = family;
+            let mut routes = self.handle.route().get(all).execute();
+            while let Some(route) = routes.try_next().await.map_err(|error| failed("list routes", error))? {
+                found.extend(self.ours(&route));
+            }
+        }
+        Ok(found)
+    }
+
+    fn ours(&self, route: &RouteMessage) -> Option<(IpAddr, u32)> {
+        let (mut address, mut metric, mut table) = (None, 0, u32::from(route.header.table));
+        for attribute in &route.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(v4)) => address = Some(IpAddr::V4(*v4)),
+                RouteAttribute::Destination(RouteAddress::Inet6(v6)) => address = Some(IpAddr::V6(*v6)),
+                RouteAttribute::Priority(priority) => metric = *priority,
+                RouteAttribute::Table(number) => table = *number,
+                _ => {}
+            }
+        }
+        let mine = route.header.protocol == RouteProtocol::from(self.options.protocol)
+            && table == self.options.table
+            && route.header.kind == RouteType::BlackHole;
+        address.filter(|address| mine && self.addresses.contains(address)).map(|address| (address, metric))
+    }
+}
+
+fn failed(operation: &str, error: impl ToString) -> DriverError {
+    DriverError { driver: KernelRoute::NAME, operation: operation.to_owned(), why: error.to_string() }
+}
+
+impl Drive for KernelRoute {
+    const NAME: &'static str = "route";
+
+    /// The kernel's table is what counts, not what was done to it: somebody may have flushed it.
+    async fn apply(&mut self, routes: &Routes) -> Result<(), DriverError> {
+        let there = self.there().await?;
+        // The new one first: a route of another metric is another route, and there is never none.
+        for (address, metric) in routes {
+            let wanted = (*address, u32::from(*metric));
+            if !there.contains(&wanted) {
+                let message = self.message(wanted.0, wanted.1)?;
+                let added = self.handle.route().add(message).execute().await;
+                added.map_err(|error| {
+                    failed(&format!("add a route to {address} with metric {metric}"), error)
+                })?;
+            }
+        }
+        for (address, metric) in there {
+            if routes.get(&address).copied().map(u32::from) != Some(metric) {
+                let message = self.message(address, metric)?;
+                let removed = self.handle.route().del(message).execute().await;
+                removed.map_err(|error| failed(&format!("remove the route to {address}"), error))?;
+            }
+        }
+        Ok(())
+    }
+}
