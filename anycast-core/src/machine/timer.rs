@@ -148,6 +148,8 @@ mod tests {
         }
         timers.enter(Phase::Owner);
         let left = Timer::ALL.into_iter().filter(|timer| timers.at(*timer).is_some()).collect::<Vec<_>>();
-        assert_eq!(left, [Timer::Announce, Timer::Repeat, Timer::Lease, Timer::Answer, Timer::Routers]);
+        let expected =
+            [Timer::Announce, Timer::Repeat, Timer::Lease, Timer::Answer, Timer::Routers, Timer::Route];
+        assert_eq!(left, expected);
     }
 }

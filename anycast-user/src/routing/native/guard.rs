@@ -118,9 +118,9 @@ impl Guard {
 
     /// The daemon ends as it should.
     pub(super) fn dismiss(mut self) {
-        // If it is gone it says nothing either.
+        // If it is gone it says nothing either; if it hangs it shall not keep the daemon from ending.
         let _ = self.say(&Word::Dismissed);
-        self.pipe = None;
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
