@@ -59,6 +59,13 @@ struct Report {
     sigkill_plain_ms: Summary,
 }
 
+/// What dies.
+#[derive(Clone, Copy)]
+enum Victim {
+    Service,
+    Daemon,
+}
+
 /// Servers with a speaker, and the router. Processes go before what they run in.
 struct Lab {
     daemons: Vec<Option<Daemon>>,
@@ -83,13 +90,13 @@ pub fn run(options: &Options) -> Result<()> {
         cost_change_ms.insert(speaker, summary);
     }
     let mut lab = Lab::new(Speaker::Native, true)?;
-    let flush_ms = lab.deaths_of_the_service(options.deaths, &mut random)?;
+    let flush_ms = lab.deaths(Victim::Service, options.deaths, &mut random)?;
     println!("  flush {:.1} / {:.1} ms", flush_ms.p50, flush_ms.p99);
-    let sigkill_guard_ms = lab.deaths_of_the_daemon(options.deaths, &mut random)?;
+    let sigkill_guard_ms = lab.deaths(Victim::Daemon, options.deaths, &mut random)?;
     println!("  SIGKILL with guard {:.1} / {:.1} ms", sigkill_guard_ms.p50, sigkill_guard_ms.p99);
     drop(lab);
     let mut lab = Lab::new(Speaker::Native, false)?;
-    let sigkill_plain_ms = lab.deaths_of_the_daemon(options.deaths, &mut random)?;
+    let sigkill_plain_ms = lab.deaths(Victim::Daemon, options.deaths, &mut random)?;
     println!("  SIGKILL without {:.1} / {:.1} ms", sigkill_plain_ms.p50, sigkill_plain_ms.p99);
     let report = Report { machine: machine()?, cost_change_ms, flush_ms, sigkill_guard_ms, sigkill_plain_ms };
     let json = serde_json::to_string_pretty(&report)? + "\n";
@@ -176,40 +183,32 @@ impl Lab {
         Ok(summary(&times))
     }
 
-    fn deaths_of_the_service(&mut self, runs: usize, random: &mut Random) -> Result<Summary> {
+    /// Something of one server dies: the router uses the other.
+    fn deaths(&mut self, victim: Victim, runs: usize, random: &mut Random) -> Result<Summary> {
         let mut times = Vec::new();
         for _ in 0..runs {
-            self.wait_for(&[0, 1])?;
+            self.wait_for(&[STAYS, CHANGED])?;
             self.pause(random);
-            let (start, at) = {
-                let watch = RouteWatch::new(&self.farm.router)?;
-                let one = self.hops(&[STAYS])?;
-                let start = Instant::now();
-                self.responders[CHANGED].as_mut().context("it runs")?.kill()?;
-                (start, watch.wait_for(SERVICE, &one, PATIENCE)?)
-            };
-            times.push(at.duration_since(start));
-            self.responders[CHANGED] = None;
-            self.responders[CHANGED] = Some(DnsResponder::start(&self.farm.servers[CHANGED])?);
-        }
-        Ok(summary(&times))
-    }
-
-    fn deaths_of_the_daemon(&mut self, runs: usize, random: &mut Random) -> Result<Summary> {
-        let mut times = Vec::new();
-        for _ in 0..runs {
-            self.wait_for(&[0, 1])?;
-            self.pause(random);
-            let (start, at) = {
-                let watch = RouteWatch::new(&self.farm.router)?;
-                let one = self.hops(&[STAYS])?;
-                let start = Instant::now();
-                self.daemons[CHANGED].as_mut().context("it runs")?.kill()?;
-                (start, watch.wait_for(SERVICE, &one, PATIENCE)?)
-            };
-            times.push(at.duration_since(start));
-            self.daemons[CHANGED] = None;
-            self.daemons[CHANGED] = Some(Daemon::start(&self.farm.servers[CHANGED], &self.options[CHANGED])?);
+            let watch = RouteWatch::new(&self.farm.router)?;
+            let one = self.hops(&[STAYS])?;
+            let start = Instant::now();
+            match victim {
+                Victim::Service => self.responders[CHANGED].as_mut().context("it runs")?.kill()?,
+                Victim::Daemon => self.daemons[CHANGED].as_mut().context("it runs")?.kill()?,
+            }
+            times.push(watch.wait_for(SERVICE, &one, PATIENCE)?.duration_since(start));
+            // The old one goes first: what it leaves behind is the new one's.
+            let (server, options) = (&self.farm.servers[CHANGED], &self.options[CHANGED]);
+            match victim {
+                Victim::Service => {
+                    self.responders[CHANGED] = None;
+                    self.responders[CHANGED] = Some(DnsResponder::start(server)?);
+                }
+                Victim::Daemon => {
+                    self.daemons[CHANGED] = None;
+                    self.daemons[CHANGED] = Some(Daemon::start(server, options)?);
+                }
+            }
         }
         Ok(summary(&times))
     }
