@@ -9,6 +9,7 @@ pub mod failover;
 mod fast_path;
 mod flood;
 pub mod ospf;
+pub mod ospf_soak;
 pub mod per_router;
 mod solicitations;
 mod stats;
@@ -42,6 +43,8 @@ enum Which {
     Failover(failover::Options),
     /// How fast a route changes in a router, beside FRR and BIRD. See docs/ospf.md.
     Ospf(ospf::Options),
+    /// A server beside FRR and BIRD for longer than LSAs live; 65 minutes. See docs/ospf.md.
+    OspfSoak(ospf_soak::Options),
 }
 
 /// What to run.
@@ -139,6 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         None => one_server(&arguments.one_server),
         Some(Which::Failover(options)) => failover::run(options),
         Some(Which::Ospf(options)) => ospf::run(options),
+        Some(Which::OspfSoak(options)) => ospf_soak::run(options),
     }
 }
 

@@ -98,7 +98,8 @@ impl Host {
     }
 }
 
-fn router_id(number: usize) -> String {
+/// The router id of server `number`, counted from 0.
+pub fn router_id(number: usize) -> String {
     format!("10.0.1.{}", number + 1)
 }
 
