@@ -6,7 +6,7 @@ use anycast_user::config::ospf::Driver;
 use anycast_user::control::{Answer, Command, client};
 use anycast_user::host::state::StateDir;
 use anycast_user::monitor::link::{self, Watched};
-use anycast_user::routing::guard;
+use anycast_user::routing::{farewell, guard};
 use anycast_user::telemetry::ospf as picture;
 use anycast_user::{config, routing};
 
@@ -42,17 +42,21 @@ fn goodbye(global: &Global) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = config::Config::load(&global.config_path())?;
-    let Some(Driver::Native(native)) = config.ospf.as_ref().map(|ospf| &ospf.driver) else {
+    let Some(ospf) = &config.ospf else { return Ok(ExitCode::SUCCESS) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let routed = config.services.iter().filter(|service| service.advertise.ospf);
+    let services: Vec<_> = routed.map(|service| (service.address, service.ospf_interface.clone())).collect();
+    let Driver::Native(native) = &ospf.driver else {
+        runtime.block_on(routing::withdraw(&ospf.driver, &services))?;
         return Ok(ExitCode::SUCCESS);
     };
     let state = StateDir::open(&config.daemon.state_dir)?;
-    let start = routing::Start { boot_count: state.state().incarnation as u32, services: Vec::new() };
+    let start = routing::Start { boot_count: state.state().incarnation as u32, services };
     let ospf = routing::speaker_config(native, &start)?;
     let names = native.interfaces.iter().map(|uplink| uplink.name.clone()).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let watched = Watched { interfaces: names, addresses: Default::default() };
     let seen = runtime.block_on(link::read_once(&watched))?;
     let links = routing::links(&ospf, &seen.interfaces);
-    guard::say_now(guard::farewells(&ospf, &links, guard::AFTER_STOP));
+    farewell::say_now(farewell::farewells(&ospf, &links, farewell::AFTER_STOP));
     Ok(ExitCode::SUCCESS)
 }

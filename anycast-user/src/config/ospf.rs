@@ -4,15 +4,19 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Advertising by a routing protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ospf {
     /// Who speaks to the routers.
     pub driver: Driver,
+    /// A child process does the last thing for a daemon that was killed.
+    pub guard: bool,
 }
 
 /// Who speaks to the routers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Driver {
     /// The daemon itself, by OSPFv3.
     Native(Native),
@@ -25,7 +29,7 @@ pub enum Driver {
 }
 
 /// The daemon's own speaker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Native {
     /// Unique in the network.
     pub router_id: Ipv4Addr,
@@ -39,12 +43,10 @@ pub struct Native {
     pub key_file: Option<PathBuf>,
     /// Compute digests as FRR 8.4 does.
     pub frr84_compat: bool,
-    /// A child process says good-bye for a daemon that was killed.
-    pub guard: bool,
 }
 
 /// An interface on which OSPF is spoken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uplink {
     /// Its name.
     pub name: String,
@@ -69,7 +71,7 @@ pub struct Uplink {
 }
 
 /// AS-External-LSAs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct External {
     /// Type 2: the metric counts before every distance.
     pub type_2: bool,
@@ -78,7 +80,7 @@ pub struct External {
 }
 
 /// A route tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tag {
     /// None.
     None,
@@ -89,7 +91,7 @@ pub enum Tag {
 }
 
 /// The load LSA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadLsa {
     /// Its type.
     pub ls_type: u16,
@@ -98,7 +100,7 @@ pub struct LoadLsa {
 }
 
 /// FRR's ospf6d.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frr {
     /// Directory of the daemons' vty sockets.
     pub vty_socket: PathBuf,
@@ -109,7 +111,7 @@ pub struct Frr {
 }
 
 /// BIRD.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bird {
     /// Its control socket.
     pub control_socket: PathBuf,
@@ -118,7 +120,7 @@ pub struct Bird {
 }
 
 /// A kernel route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelRoute {
     /// `rtm_protocol`: who made the route.
     pub protocol: u8,

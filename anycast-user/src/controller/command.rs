@@ -12,8 +12,10 @@ use super::start::service_id;
 impl Controller {
     /// A command came through the control socket.
     pub(super) fn requested(&mut self, request: Request) {
-        if request.command == Command::Ospf {
-            return self.show_routing(request.reply);
+        match request.command {
+            Command::Ospf => return self.show_routing(request.reply),
+            Command::Status => return self.show_status(request.reply),
+            _ => {}
         }
         let answer = self.obey(request.command);
         // The client may have gone; what it asked is done all the same.
@@ -26,8 +28,7 @@ impl Controller {
         }
         match command {
             // Answered by somebody else.
-            Command::Ospf => Err("not answered here".to_owned()),
-            Command::Status => Ok(Answer::Status(Box::new(self.status()))),
+            Command::Ospf | Command::Status => Err("not answered here".to_owned()),
             Command::Hold { service, hold } => {
                 let number = self.config.service(&service)?;
                 let index = self.services[number].index;

@@ -187,6 +187,7 @@ pub(crate) struct Controller {
     keys: Vec<KeyId>,
     /// Why the key file could not be read again.
     keys_error: Option<String>,
+    routing_keys_error: Option<String>,
     /// Set by the core's last action.
     done: Option<bool>,
     actions: Vec<Action>,
@@ -342,14 +343,18 @@ impl Controller {
         self.machine.handle(monitor::now(), event, &mut self.actions);
     }
 
-    /// SIGHUP: reads the key file again, for a roll-over. A file that is wrong changes nothing.
+    /// SIGHUP: reads the key files again, for a roll-over. A file that is wrong changes nothing.
     fn reload_keys(&mut self) {
-        let Some(auth) = &self.config.farm.auth else {
+        if !self.reload_farm_keys() & !self.reload_routing_keys() {
             warn!(
-                "SIGHUP ignored: there is no farm.key_file to read again; other keys of the configuration need `anycast stop --keep` and a start"
+                "SIGHUP ignored: there is no farm.key_file and no ospf.key_file to read again; other keys of the configuration need `anycast stop --keep` and a start"
             );
-            return;
-        };
+        }
+    }
+
+    /// False if there are none.
+    fn reload_farm_keys(&mut self) -> bool {
+        let Some(auth) = &self.config.farm.auth else { return false };
         match config::keys::load(&auth.key_file) {
             Ok(keys) => {
                 info!(?keys, "keys read again; the first signs");
@@ -363,6 +368,7 @@ impl Controller {
                 self.keys_error = Some(error.to_string());
             }
         }
+        true
     }
 
     fn asked_to_stop(&mut self, by: &str) {

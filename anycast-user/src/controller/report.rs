@@ -37,10 +37,12 @@ impl Controller {
                 None => text.to_owned(),
             })
             .collect();
-        alarms.extend(self.keys_error.iter().map(|error| format!("keys not read again: {error}")));
+        let keys = self.keys_error.iter().chain(&self.routing_keys_error);
+        alarms.extend(keys.map(|error| format!("keys not read again: {error}")));
         alarms.extend(self.state_alarm());
         alarms.extend(self.routing_trouble.clone());
         status::Status {
+            ospf: None,
             services: core.services.iter().map(|service| self.service(now, core.server, service)).collect(),
             interfaces: self
                 .links

@@ -1,16 +1,23 @@
 //! Services that a routing protocol advertises: orders to it, what it tells of the other servers, and its picture.
 
+use std::time::Duration;
+
 use anycast_core::cost::Route;
 use anycast_core::{Event, ServiceId};
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{error, info};
 
+use crate::config::ospf::Driver;
 use crate::control::Answer;
-use crate::monitor;
 use crate::routing::{Load, Order, Report};
+use crate::telemetry::ospf::Ospf;
+use crate::{monitor, routing};
 
 use super::Controller;
 use super::start::service_id;
+
+/// How long a status waits for the routing protocol.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Controller {
     /// The core has decided what is advertised of a service.
@@ -60,6 +67,47 @@ impl Controller {
                 self.routing_trouble = trouble;
             }
         }
+    }
+
+    /// Reads the routing protocol's keys again; false if there are none.
+    pub(super) fn reload_routing_keys(&mut self) -> bool {
+        let Some(routing) = &self.routing else { return false };
+        let Some(Driver::Native(native)) = self.config.ospf.as_ref().map(|ospf| &ospf.driver) else {
+            return false;
+        };
+        match routing::load_keys(native) {
+            Ok(None) => return false,
+            Ok(Some(keys)) => {
+                info!(?keys, "OSPF: keys read again; the first signs");
+                routing.order(Order::Keys(keys));
+                self.routing_keys_error = None;
+            }
+            Err(error) => {
+                error!(%error, "OSPF: keys not read again: those in force stay");
+                self.hooks.alarm(None, &format!("keys not read again: {error}"));
+                self.routing_keys_error = Some(error.to_string());
+            }
+        }
+        true
+    }
+
+    /// Answers with the status, which the routing protocol completes.
+    pub(super) fn show_status(&self, reply: oneshot::Sender<Result<Answer, String>>) {
+        let mut status = Box::new(self.status());
+        let Some(routing) = &self.routing else {
+            let _ = reply.send(Ok(Answer::Status(status)));
+            return;
+        };
+        let (picture_in, picture) = oneshot::channel();
+        routing.look(picture_in);
+        tokio::spawn(async move {
+            // A driver answers nobody while it waits for its daemon: then the status goes without.
+            if let Ok(Ok(picture)) = tokio::time::timeout(PATIENCE, picture).await {
+                status.ospf = Some(Ospf { database: Vec::new(), ..picture });
+            }
+            // The client may have gone.
+            let _ = reply.send(Ok(Answer::Status(status)));
+        });
     }
 
     /// Has the picture sent to whoever asked for it.

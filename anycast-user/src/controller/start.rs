@@ -131,6 +131,7 @@ pub(super) async fn start(config: Config, reports: Reports) -> Result<Controller
         seen: picture.addresses.clone(),
         keys: keys.iter().flat_map(KeyRing::ids).collect(),
         keys_error: None,
+        routing_keys_error: None,
         done: None,
         actions: Vec::new(),
         watchdog: telemetry::notify::watchdog_interval(),

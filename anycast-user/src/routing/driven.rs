@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Ending, Inputs, Order, Report};
+use super::guard::Guard;
+use super::{Ending, Inputs, LOOK_AFTER, Order, Report};
 use crate::telemetry::ospf as picture;
 
 /// A driver that failed tries again after this time …
@@ -41,17 +42,18 @@ pub(super) trait Drive: Send + 'static {
 }
 
 /// Starts a driver.
-pub(super) fn spawn(driver: impl Drive, inputs: Inputs) -> JoinHandle<()> {
-    tokio::spawn(run(driver, inputs))
+pub(super) fn spawn(driver: impl Drive, inputs: Inputs, guard: Option<Guard>) -> JoinHandle<()> {
+    tokio::spawn(run(driver, inputs, guard))
 }
 
 /// Runs a driver: one application at a time, always of the last wishes.
-async fn run<D: Drive>(mut driver: D, mut inputs: Inputs) {
+async fn run<D: Drive>(mut driver: D, mut inputs: Inputs, mut guard: Option<Guard>) {
     let mut routes = Routes::new();
     // At the start whatever an earlier daemon left is brought to what is wanted: nothing, for now.
     let mut due = Some(Instant::now());
     let mut retry = RETRY_FIRST;
     let mut trouble: Option<String> = None;
+    let mut look_after = tokio::time::interval(LOOK_AFTER);
     let ending = loop {
         let wait = async {
             match due {
@@ -82,6 +84,12 @@ async fn run<D: Drive>(mut driver: D, mut inputs: Inputs) {
                 let _ = reply.send(picture);
                 continue;
             }
+            _ = look_after.tick() => {
+                if let Some(guard) = &mut guard {
+                    guard.keep();
+                }
+                continue;
+            }
             () = wait => {}
         }
         match driver.apply(&routes).await {
@@ -110,6 +118,10 @@ async fn run<D: Drive>(mut driver: D, mut inputs: Inputs) {
     {
         warn!(%error, "routes are left behind");
     }
+    // Killed before this, the guard withdraws them; from here on it must not.
+    if let Some(guard) = guard {
+        guard.dismiss();
+    }
 }
 
 /// Notes an order; true if something is to be done.
@@ -119,7 +131,7 @@ fn wish(routes: &mut Routes, order: Order) -> bool {
             Some(metric) => routes.insert(address, metric) != Some(metric),
             None => routes.remove(&address).is_some(),
         },
-        // These daemons have no place for it.
-        Order::Load { .. } => false,
+        // These daemons have no place for it, and keys of their own.
+        Order::Load { .. } | Order::Keys(_) => false,
     }
 }

@@ -26,8 +26,11 @@ pub(super) struct Frr {
 }
 
 impl Frr {
-    pub(super) fn new(options: &Options, interfaces: BTreeMap<IpAddr, String>) -> Self {
-        Self { options: options.clone(), interfaces, told: None }
+    /// `services`: with the interface of each.
+    pub(super) fn new(options: &Options, services: &[(IpAddr, Option<String>)]) -> Self {
+        let interfaces =
+            services.iter().filter_map(|(address, interface)| Some((*address, interface.clone()?)));
+        Self { options: options.clone(), interfaces: interfaces.collect(), told: None }
     }
 
     /// What brings FRR from what it was told to `routes`.
@@ -97,7 +100,7 @@ mod tests {
             vtysh: PathBuf::from("/usr/bin/vtysh"),
             area: std::net::Ipv4Addr::UNSPECIFIED,
         };
-        Frr::new(&options, BTreeMap::from([("2001:db8::53".parse().unwrap(), "any0".to_owned())]))
+        Frr::new(&options, &[("2001:db8::53".parse().unwrap(), Some("any0".to_owned()))])
     }
 
     #[test]

@@ -26,11 +26,12 @@ pub(super) struct KernelRoute {
 impl KernelRoute {
     /// # Errors
     /// No rtnetlink socket.
-    pub(super) fn new(options: Options, addresses: BTreeSet<IpAddr>) -> Result<Self, DriverError> {
+    pub(super) fn new(options: Options, services: &[(IpAddr, Option<String>)]) -> Result<Self, DriverError> {
         let (connection, handle, _) =
             rtnetlink::new_connection().map_err(|error| failed("open an rtnetlink socket", error))?;
         // It ends when the last handle is dropped.
         tokio::spawn(connection);
+        let addresses = services.iter().map(|(address, _)| *address).collect();
         Ok(Self { options, handle, addresses })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   controller ──Order──► task ──► native: OSPFv3 on raw sockets, the daemon's own speaker
-//!       ▲                  │  └──► driven: FRR by vtysh │ BIRD by its control socket │ routes in the kernel's table
-//!       └────Report────────┘
+//!       ▲                 │ │ └──► driven: FRR by vtysh │ BIRD by its control socket │ routes in the kernel's table
+//!       └────Report───────┘ └─Word─► guard, a child process: what there is to do if the daemon is killed
 //! ```
 //!
 //! What is advertised, and at which cost, the core has decided; here it only becomes so. Orders are wishes: the last one for
@@ -12,6 +12,7 @@
 mod bird;
 mod driven;
 mod frr;
+pub mod guard;
 mod kernel_route;
 mod native;
 
@@ -19,6 +20,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anycast_core::cost::{Figures, Route};
+use anycast_ospf::auth::KeyRing;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -26,11 +28,14 @@ use crate::config::ospf::{Driver, Ospf};
 use crate::telemetry::ospf as picture;
 
 use bird::Bird;
+use driven::{Drive as _, Routes};
 use frr::Frr;
+use guard::{Guard, GuardError, Word};
 use kernel_route::KernelRoute;
 
 pub use driven::DriverError;
-pub use native::{NativeError, Start, guard, links, speaker_config};
+pub use native::keys::KeysError;
+pub use native::{NativeError, Start, farewell, links, load_keys, speaker_config};
 
 /// How long withdrawing everything may take when the daemon stops.
 const STOP: Duration = Duration::from_secs(3);
@@ -52,6 +57,8 @@ pub enum Order {
         /// The figures.
         load: Load,
     },
+    /// Other keys, for a roll-over.
+    Keys(KeyRing),
 }
 
 /// Load of a service on this server.
@@ -88,7 +95,13 @@ pub enum RoutingError {
     /// A driver.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// The guard.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
 }
+
+/// How often a task looks whether its guard is still there.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// The task that advertises.
 pub struct Routing {
@@ -126,19 +139,16 @@ impl Routing {
         let (looks, looks_out) = mpsc::unbounded_channel();
         let (stop, stop_out) = oneshot::channel();
         let inputs = Inputs { orders: orders_out, looks: looks_out, stop: stop_out, reports };
+        let mut guard = ospf.guard.then(Guard::start).transpose()?;
+        let services = &start.services;
+        if let Some(guard) = guard.as_mut().filter(|_| !matches!(ospf.driver, Driver::Native(_))) {
+            guard.tell(Word::Withdraw { driver: ospf.driver.clone(), services: services.clone() });
+        }
         let task = match &ospf.driver {
-            Driver::Native(native) => native::spawn(native, start, inputs)?,
-            Driver::Frr(options) => {
-                let services = start.services.iter();
-                let interfaces =
-                    services.filter_map(|(address, interface)| Some((*address, interface.clone()?)));
-                driven::spawn(Frr::new(options, interfaces.collect()), inputs)
-            }
-            Driver::Bird(options) => driven::spawn(Bird::new(options), inputs),
-            Driver::Route(options) => {
-                let addresses = start.services.iter().map(|(address, _)| *address).collect();
-                driven::spawn(KernelRoute::new(*options, addresses)?, inputs)
-            }
+            Driver::Native(native) => native::spawn(native, start, inputs, guard)?,
+            Driver::Frr(options) => driven::spawn(Frr::new(options, services), inputs, guard),
+            Driver::Bird(options) => driven::spawn(Bird::new(options), inputs, guard),
+            Driver::Route(options) => driven::spawn(KernelRoute::new(*options, services)?, inputs, guard),
         };
         Ok(Self { orders, looks, stop, task })
     }
@@ -163,5 +173,20 @@ impl Routing {
             tracing::warn!(limit = ?STOP, "routes are not withdrawn in time; routers notice by themselves");
             task.abort();
         }
+    }
+}
+
+/// Has another routing daemon withdraw what a daemon that was killed left with it. Nothing to do for the native speaker, whose routes
+/// went with the adjacencies.
+///
+/// # Errors
+/// It stays: the other daemon does not do as it is told.
+pub async fn withdraw(driver: &Driver, services: &[(IpAddr, Option<String>)]) -> Result<(), DriverError> {
+    let none = Routes::new();
+    match driver {
+        Driver::Native(_) => Ok(()),
+        Driver::Frr(options) => Frr::new(options, services).apply(&none).await,
+        Driver::Bird(options) => Bird::new(options).apply(&none).await,
+        Driver::Route(options) => KernelRoute::new(*options, services)?.apply(&none).await,
     }
 }

@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::ospf::{Ospf, Rejected};
 use super::status::{State, Status};
 use crate::control::{Answer, Command, Request};
 
@@ -204,6 +205,9 @@ pub fn render(status: &Status) -> String {
     fast_path(&mut scrape, status);
     checks(&mut scrape, status);
     interfaces(&mut scrape, status);
+    if let Some(picture) = &status.ospf {
+        ospf(&mut scrape, picture);
+    }
     let mut text = String::new();
     // Writing into a string does not fail.
     let _ = prometheus_client::encoding::text::encode(&mut text, &scrape.registry);
@@ -395,6 +399,45 @@ fn interfaces(scrape: &mut Scrape, status: &Status) {
     }
 }
 
+fn ospf(scrape: &mut Scrape, ospf: &Ospf) {
+    let neighbors = scrape.gauge("anycast_ospf_neighbors", "OSPF neighbours, by state");
+    let changed =
+        scrape.gauge("anycast_ospf_neighbor_state_seconds", "How long the neighbour is in its state");
+    for neighbor in &ospf.neighbors {
+        let interface = ("interface", neighbor.interface.clone());
+        let state = ("state", neighbor.state.clone());
+        neighbors.get_or_create(&vec![interface.clone(), state.clone()]).inc();
+        let router = ("router", neighbor.router_id.clone());
+        changed.get_or_create(&vec![interface, router, state]).set(neighbor.state_seconds);
+    }
+    let received = scrape.counter("anycast_ospf_packets_received", "OSPF packets received");
+    let sent = scrape.counter("anycast_ospf_packets_sent", "OSPF packets sent");
+    let again =
+        scrape.counter("anycast_ospf_lsas_retransmitted", "LSAs sent again for want of an acknowledgement");
+    let rejected = scrape.counter("anycast_ospf_rejected", "OSPF packets and LSAs that were not taken");
+    for interface in &ospf.interfaces {
+        let of = vec![("interface", interface.name.clone())];
+        received.get_or_create(&of).inc_by(interface.received_total);
+        sent.get_or_create(&of).inc_by(interface.sent_total);
+        again.get_or_create(&of).inc_by(interface.retransmitted_total);
+        for Rejected { reason, total } in &interface.rejected {
+            let labels = vec![("interface", interface.name.clone()), ("reason", reason.clone())];
+            rejected.get_or_create(&labels).inc_by(*total);
+        }
+    }
+    if ospf.router_id.is_some() {
+        scrape.plain("anycast_ospf_database_lsas", "LSAs in the database", float(ospf.database_lsas as u64));
+        scrape.plain("anycast_ospf_database_bytes", "Their size", float(ospf.database_octets as u64));
+        let refused: Counter = Counter::default();
+        refused.inc_by(ospf.database_refused_total);
+        scrape.registry.register(
+            "anycast_ospf_database_refused",
+            "LSAs for which there was no room",
+            refused,
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -433,6 +476,10 @@ mod tests {
                 .to_owned(),
             "anycast_advertisements_authentication_total{interface=\"eth0\",verdict=\"replayed\"} 1"
                 .to_owned(),
+            "anycast_ospf_neighbors{interface=\"eth0\",state=\"Full\"} 1.0".to_owned(),
+            "anycast_ospf_rejected_total{interface=\"eth0\",reason=\"mtu_mismatch\"} 5".to_owned(),
+            "anycast_ospf_database_lsas 9.0".to_owned(),
+            "anycast_ospf_database_refused_total 1".to_owned(),
             "# EOF".to_owned(),
         ] {
             assert!(text.lines().any(|has| has == line), "{line} is not in\n{text}");

@@ -23,6 +23,12 @@ pub struct Ospf {
     pub neighbors: Vec<Neighbor>,
     /// Its database.
     pub database: Vec<Lsa>,
+    /// LSAs in the database, and their octets.
+    #[serde(default)]
+    pub database_lsas: usize,
+    /// See `database_lsas`.
+    #[serde(default)]
+    pub database_octets: usize,
     /// LSAs for which there was no room.
     pub database_refused_total: u64,
 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use anycast_common::abi;
 use serde::{Deserialize, Serialize};
 
+use super::ospf::Ospf;
 use crate::control::Hold;
 
 /// The daemon and all it looks after.
@@ -22,6 +23,9 @@ pub struct Status {
     pub alarms: Vec<String>,
     /// The daemon itself.
     pub daemon: Daemon,
+    /// The routing protocol, without its database; `null` = none is configured, or it does not answer now.
+    #[serde(default)]
+    pub ospf: Option<Ospf>,
 }
 
 /// The daemon itself.
@@ -407,6 +411,7 @@ impl Service {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::telemetry::ospf::{self, Neighbor, Rejected};
 
     /// A daemon with much to tell.
     pub(crate) fn example() -> Status {
@@ -538,6 +543,38 @@ pub(crate) mod tests {
                 lease_ms: 300,
                 stopping: false,
             },
+            ospf: Some(Ospf {
+                driver: "native".into(),
+                router_id: Some("10.0.0.53".into()),
+                neighbors: vec![
+                    Neighbor {
+                        router_id: "10.0.0.1".into(),
+                        interface: "eth0".into(),
+                        state: "Full".into(),
+                        role: "DR".into(),
+                        ..Neighbor::default()
+                    },
+                    Neighbor {
+                        router_id: "10.0.1.2".into(),
+                        interface: "eth0".into(),
+                        state: "2-Way".into(),
+                        role: "other".into(),
+                        ..Neighbor::default()
+                    },
+                ],
+                interfaces: vec![ospf::Interface {
+                    name: "eth0".into(),
+                    received_total: 800,
+                    sent_total: 400,
+                    retransmitted_total: 2,
+                    rejected: vec![Rejected { reason: "mtu_mismatch".into(), total: 5 }],
+                    ..ospf::Interface::default()
+                }],
+                database_lsas: 9,
+                database_octets: 412,
+                database_refused_total: 1,
+                ..Ospf::default()
+            }),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::ospf::Ospf;
 use super::status::{Check, Interface, Peer, Router, Service, Status};
 
 /// Columns of the narrowest terminal anybody uses.
@@ -37,6 +38,9 @@ pub fn render(status: &Status) -> String {
     text.push('\n');
     for interface in &status.interfaces {
         self::interface(&mut text, interface);
+    }
+    if let Some(ospf) = &status.ospf {
+        self::ospf(&mut text, ospf);
     }
     text
 }
@@ -265,6 +269,26 @@ fn interface(text: &mut String, interface: &Interface) {
             wrapped(text, INDENT, &[&[what.to_owned()], counts.as_slice()].concat());
         }
     }
+}
+
+fn ospf(text: &mut String, ospf: &Ospf) {
+    let mut parts = vec![format!("ospf {}", ospf.driver)];
+    if let Some(router_id) = &ospf.router_id {
+        let full = ospf.neighbors.iter().filter(|neighbor| neighbor.state == "Full").count();
+        let refused: u64 = ospf
+            .interfaces
+            .iter()
+            .flat_map(|interface| &interface.rejected)
+            .map(|rejected| rejected.total)
+            .sum();
+        parts.push(format!("router id {router_id}"));
+        parts.push(format!("full {full}/{} neighbours", ospf.neighbors.len()));
+        parts.push(format!("{} LSAs", ospf.database_lsas));
+        if refused > 0 {
+            parts.push(format!("not taken {refused} (`anycast ospf interfaces`)"));
+        }
+    }
+    wrapped(text, "", &parts);
 }
 
 /// Separates a sentence at its spaces.

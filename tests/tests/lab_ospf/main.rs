@@ -1,7 +1,9 @@
 //! Services advertised by OSPFv3: the daemon's own speaker, and other daemons that it drives, with real routers.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
+mod deaths;
 mod driven;
+mod keys;
 mod native;
 
 use std::time::Duration;

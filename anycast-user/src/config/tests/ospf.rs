@@ -33,7 +33,8 @@ fn the_speaker_has_the_rfcs_timers_unless_told_otherwise() {
     let native = native(&routed(NATIVE));
     let uplink = &native.interfaces[0];
     assert_eq!((uplink.hello, uplink.dead, uplink.cost, uplink.point_to_point), (10, 40, 10, false));
-    assert_eq!((native.load.unwrap().ls_type, native.guard, native.external), (0xbff0, true, None));
+    assert_eq!((native.load.unwrap().ls_type, native.external), (0xbff0, None));
+    assert!(config.ospf.as_ref().unwrap().guard);
     // By default nothing but the link.
     assert_eq!(parse(&with("", "")).unwrap().services[0].advertise, Advertise { ndp: true, ospf: false });
 }
@@ -47,7 +48,7 @@ fn what_is_told_is_taken() {
     );
     let native = native(&text);
     assert_eq!(native.external, Some(External { type_2: true, tag: Tag::Load }));
-    assert_eq!((native.load, native.guard), (None, false));
+    assert_eq!((native.load, parse(&text).unwrap().ospf.unwrap().guard), (None, false));
     let uplink = &native.interfaces[0];
     assert_eq!((uplink.area.to_bits(), uplink.point_to_point, uplink.hello, uplink.dead), (7, true, 1, 4));
     let cost = parse(&text).unwrap().services[0].cost;

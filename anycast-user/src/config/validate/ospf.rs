@@ -37,13 +37,14 @@ impl Validator<'_> {
             [("native", Kind::Native), ("frr", Kind::Frr), ("bird", Kind::Bird), ("route", Kind::Route)];
         let kind = self.word(ospf.driver.as_ref(), "ospf.driver", &kinds).unwrap_or(Kind::Native);
         self.tables_of_others(&ospf, kind);
+        let guard = ospf.guard.unwrap_or(true);
         let driver = match kind {
             Kind::Native => Driver::Native(self.native(ospf, span)),
             Kind::Frr => Driver::Frr(self.frr(ospf.frr.take())),
             Kind::Bird => Driver::Bird(self.bird(ospf.bird.take())),
             Kind::Route => Driver::Route(self.kernel_route(ospf.route.take())),
         };
-        Ospf { driver }
+        Ospf { driver, guard }
     }
 
     /// What belongs to a driver that is not chosen is a mistake.
@@ -120,7 +121,6 @@ impl Validator<'_> {
             load: self.load_lsa(ospf.load_lsa, ospf.enterprise),
             key_file: ospf.key_file.map(|path| self.absolute_path(path, "ospf.key_file")),
             frr84_compat: ospf.frr84_compat.unwrap_or(false),
-            guard: ospf.guard.unwrap_or(true),
         }
     }
 

@@ -39,7 +39,7 @@ pub enum KeysError {
 ///
 /// # Errors
 /// See [`KeysError`].
-pub fn load(path: &Path) -> Result<KeyRing, KeysError> {
+pub(super) fn load(path: &Path) -> Result<KeyRing, KeysError> {
     parse(path, &read_secret("ospf.key_file", path)?)
 }
 

@@ -1,7 +1,7 @@
 //! The daemon's own OSPFv3 speaker: `anycast-ospf` on raw sockets.
 
-pub mod guard;
-mod keys;
+pub mod farewell;
+pub(super) mod keys;
 mod show;
 mod socket;
 
@@ -22,12 +22,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::{Ending, Inputs, Load, Order, Report};
+use super::guard::{Guard, Word};
+use super::{Ending, Inputs, LOOK_AFTER, Load, Order, Report};
 use crate::config::ospf::{self as options, Native, Uplink};
 use crate::monitor::link::{self, LinkError, LinkHandle, Watched};
 use crate::{monitor, telemetry};
 
-use guard::Guard;
+use farewell::farewells;
 use socket::{Socket, SocketError};
 
 /// Reports of interfaces that may wait.
@@ -57,22 +58,23 @@ pub enum NativeError {
     /// rtnetlink.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The guard.
-    #[error(transparent)]
-    Guard(#[from] guard::GuardError),
 }
 
 /// Starts the speaker.
 ///
 /// # Errors
 /// See [`NativeError`]. Interfaces that are not there are waited for.
-pub(super) fn spawn(native: &Native, start: &Start, inputs: Inputs) -> Result<JoinHandle<()>, NativeError> {
+pub(super) fn spawn(
+    native: &Native,
+    start: &Start,
+    inputs: Inputs,
+    guard: Option<Guard>,
+) -> Result<JoinHandle<()>, NativeError> {
     let config = speaker_config(native, start)?;
     let speaker = Speaker::new(config.clone())?;
     let (links_in, links) = mpsc::channel(CHANNEL);
     let names: BTreeSet<String> = native.interfaces.iter().map(|uplink| uplink.name.clone()).collect();
     let watch = link::spawn(Watched { interfaces: names, addresses: BTreeSet::new() }, links_in)?;
-    let guard = native.guard.then(|| Guard::start(&config)).transpose()?;
     let uplinks: Vec<Port> =
         config.interfaces.iter().map(|interface| Port { name: interface.name.clone(), open: None }).collect();
     let task = Task {
@@ -81,6 +83,7 @@ pub(super) fn spawn(native: &Native, start: &Start, inputs: Inputs) -> Result<Jo
         config,
         routes: BTreeMap::new(),
         guard,
+        guarded: Vec::new(),
         stopped: false,
         trouble: None,
         reports: inputs.reports.clone(),
@@ -94,9 +97,16 @@ pub(super) fn spawn(native: &Native, start: &Start, inputs: Inputs) -> Result<Jo
 /// # Errors
 /// The key file cannot be read.
 pub fn speaker_config(native: &Native, start: &Start) -> Result<Config, NativeError> {
+    Ok(config(native, load_keys(native)?, start.boot_count))
+}
+
+/// The keys of a speaker; `None` = packets are not authenticated.
+///
+/// # Errors
+/// The key file cannot be read.
+pub fn load_keys(native: &Native) -> Result<Option<KeyRing>, keys::KeysError> {
     let keys = native.key_file.as_deref().map(keys::load).transpose()?;
-    let keys = keys.map(|keys| keys.frr84_compat(native.frr84_compat));
-    Ok(config(native, keys, start.boot_count))
+    Ok(keys.map(|keys| keys.frr84_compat(native.frr84_compat)))
 }
 
 /// The interfaces of a speaker as rtnetlink sees them; `None` = it cannot be spoken on.
@@ -161,6 +171,8 @@ struct Task {
     /// What is advertised.
     routes: BTreeMap<IpAddr, Route>,
     guard: Option<Guard>,
+    /// The interfaces that the guard was told of.
+    guarded: Vec<Option<Link>>,
     stopped: bool,
     trouble: Option<String>,
     reports: mpsc::Sender<Report>,
@@ -173,6 +185,7 @@ impl Task {
         let mut picture: Vec<link::Snapshot> = Vec::new();
         let mut reopen = tokio::time::interval(REOPEN);
         reopen.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look_after = tokio::time::interval(LOOK_AFTER);
         let mut buffer = vec![0; socket::PACKET_MAX];
         let mut stopping = false;
         while !self.stopped {
@@ -211,6 +224,12 @@ impl Task {
                     let _ = reply.send(self.picture());
                     Vec::new()
                 }
+                _ = look_after.tick() => {
+                    if let Some(guard) = &mut self.guard {
+                        guard.keep();
+                    }
+                    Vec::new()
+                }
                 _ = reopen.tick(), if self.uplinks.iter().any(|port| port.open.is_none()) => self.links(&picture),
                 () = timeout => self.speaker.handle_timeout(now()),
             };
@@ -223,12 +242,18 @@ impl Task {
     }
 
     fn order(&mut self, order: Order) -> Vec<Output> {
-        let (Order::Route { address, .. } | Order::Load { address, .. }) = order;
         // The configuration refuses IPv4 addresses with this driver.
-        let IpAddr::V6(host) = address else { return Vec::new() };
-        let prefix = Prefix::host(host);
+        let prefix = |address| match address {
+            IpAddr::V6(address) => Some(Prefix::host(address)),
+            IpAddr::V4(_) => None,
+        };
         let input = match order {
-            Order::Route { route, .. } => {
+            Order::Keys(keys) => {
+                self.set_keys(&keys);
+                return Vec::new();
+            }
+            Order::Route { address, route } => {
+                let Some(prefix) = prefix(address) else { return Vec::new() };
                 self.routes.insert(address, route);
                 match route {
                     Route::Cost(cost) => Input::Announce(prefix, cost),
@@ -236,11 +261,27 @@ impl Task {
                     Route::Withdrawn => Input::Withdraw(prefix),
                 }
             }
-            Order::Load { load: Load { permille, capacity, rate }, .. } => {
+            Order::Load { address, load: Load { permille, capacity, rate } } => {
+                let Some(prefix) = prefix(address) else { return Vec::new() };
                 Input::Load(prefix, anycast_ospf::Load { permille: permille.into(), capacity, rate })
             }
         };
         self.speaker.handle(now(), input)
+    }
+
+    /// A roll-over: what is signed from now on, and what the guard would send.
+    fn set_keys(&mut self, keys: &KeyRing) {
+        for (number, interface) in self.config.interfaces.iter_mut().enumerate() {
+            interface.auth = Some(keys.clone());
+            self.speaker.set_keys(InterfaceId(number), Some(keys.clone()));
+        }
+        self.tell_guard();
+    }
+
+    fn tell_guard(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.tell(Word::Farewells(farewells(&self.config, &self.guarded, 0)));
+        }
     }
 
     fn picture(&self) -> telemetry::ospf::Ospf {
@@ -277,14 +318,11 @@ impl Task {
                 }
             }
         }
-        if let Some(guard) = &mut self.guard {
-            guard.links(
-                &self
-                    .uplinks
-                    .iter()
-                    .map(|port| port.open.as_ref().map(|(_, link)| *link))
-                    .collect::<Vec<_>>(),
-            );
+        let open: Vec<Option<Link>> =
+            self.uplinks.iter().map(|port| port.open.as_ref().map(|(_, link)| *link)).collect();
+        if self.guarded != open {
+            self.guarded = open;
+            self.tell_guard();
         }
         outputs
     }

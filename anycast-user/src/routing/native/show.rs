@@ -16,6 +16,7 @@ pub(super) fn picture(
     trouble: Option<String>,
 ) -> Ospf {
     let interfaces = speaker.interfaces();
+    let size = speaker.database_size();
     let name = |interface: InterfaceId| {
         interfaces.get(interface.0).map_or_else(String::new, |interface| interface.name.clone())
     };
@@ -72,7 +73,9 @@ pub(super) fn picture(
                 },
             })
             .collect(),
-        database_refused_total: speaker.database_size().refused,
+        database_lsas: size.count,
+        database_octets: size.octets,
+        database_refused_total: size.refused,
         interfaces: interfaces
             .iter()
             .map(|interface| Interface {
