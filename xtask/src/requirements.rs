@@ -124,6 +124,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
     apt("nsd", Probe::Command("nsd"), Job::Test, "a real DNS server in the lab"),
     apt("frr", Probe::Command("vtysh"), Job::Test, "an OSPFv3 router in the lab"),
     apt("bird2", Probe::Command("birdc"), Job::Test, "another one"),
+    apt("tshark", Probe::Command("tshark"), Job::Test, "an independent reader of our packets"),
     apt("iputils-ping", Probe::Command("ping"), Job::Test, "makes the lab's router resolve a neighbour"),
     apt("dnsperf", Probe::Command("dnsperf"), Job::Bench, "queries at full speed"),
     apt("ndppd", Probe::Command("ndppd"), Job::Bench, "a user-space responder to compare with"),

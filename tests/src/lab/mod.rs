@@ -35,6 +35,7 @@ pub mod route_watch;
 pub mod routed;
 pub mod second_router;
 pub mod solicitor;
+pub mod tshark;
 pub mod wait;
 
 pub use bird::Bird;

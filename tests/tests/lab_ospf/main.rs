@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
 mod deaths;
+mod dissected;
 mod driven;
 mod keys;
 mod native;
