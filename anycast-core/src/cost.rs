@@ -16,8 +16,10 @@
 //! taken decides.
 //!
 //! `up_hold` and `down_hold` pass between a change and the next one in their direction; the first change after such a pause is
-//! made at once. Who has most of the farm ahead of it follows without a hold: all traffic goes to those that have not. In a
-//! minute there are six changes at most. Withdrawing and draining wait for nothing.
+//! made at once. They begin when most of the farm has changed, for all its servers at one moment: if each counted from its own
+//! change, the first to lower its cost again would have all traffic until the others may. From that moment on everybody goes where
+//! most have gone, without a hold, and judges anew only when everybody has told anew. In a minute there are six changes at most. Withdrawing and
+//! draining wait for nothing.
 
 use std::time::Duration;
 
@@ -38,6 +40,9 @@ const CHANGES_IN: Duration = Duration::from_secs(60);
 /// A server steps aside when it has been worse off than the others for this long: longer than what they told of themselves may
 /// be old.
 const WORSE_FOR: Duration = Duration::from_secs(15);
+
+/// So long after most of the farm has changed its step, what servers told of themselves may be from before: they tell every 10 s.
+const STALE_FOR: Duration = Duration::from_secs(12);
 
 /// The share of a farm's servers, one in so many, that may have stepped aside at a time.
 const ASIDE: usize = 4;
@@ -163,9 +168,13 @@ pub struct Cost {
     level: u8,
     /// Stepped aside by one.
     aside: bool,
+    /// What is advertised is a cost aside.
+    advertised_aside: bool,
     worse_since: Option<Time>,
     advertised: Route,
     changed: Option<Time>,
+    /// The step that most of the farm advertises, and since when; `None` = it was never seen to change.
+    farm: Option<(u8, Option<Time>)>,
     /// The last changes, the oldest at `next_change`.
     changes: [Option<Time>; CHANGES],
     next_change: usize,
@@ -180,9 +189,11 @@ impl Cost {
             config,
             level: 0,
             aside: false,
+            advertised_aside: false,
             worse_since: None,
             advertised: Route::Withdrawn,
             changed: None,
+            farm: None,
             changes: [None; CHANGES],
             next_change: 0,
             due: None,
@@ -213,6 +224,7 @@ impl Cost {
             Situation::Drained => return self.at_once(Route::Drained, now),
             Situation::Serving => self.wanted(now, own, peers),
         };
+        self.look_at_farm(now, peers);
         let Route::Cost(before) = self.advertised else {
             // Coming (back): there is nothing to keep still.
             return self.at_once(wanted, now);
@@ -227,7 +239,8 @@ impl Cost {
             None => {
                 let hold =
                     if wanted > Route::Cost(before) { self.config.up_hold } else { self.config.down_hold };
-                let earliest = self.changed.map_or(now, |changed| (changed + hold).max(now));
+                let changed = if self.aside { self.changed } else { self.farm_changed() };
+                let earliest = changed.map_or(now, |changed| (changed + hold).max(now));
                 // Not by a whole farm in one moment.
                 earliest + if peers.is_empty() { Duration::ZERO } else { random.up_to(self.config.jitter) }
             }
@@ -253,24 +266,39 @@ impl Cost {
             self.next_change = (self.next_change + 1) % CHANGES;
         }
         self.advertised = route;
+        self.advertised_aside = self.aside;
         Some(route)
     }
 
     fn wanted(&mut self, now: Time, own: Figures, peers: &[Figures]) -> Route {
-        self.level = self.farm_level(farm_load(own, peers), peers);
+        self.level = self.farm_level(now, farm_load(own, peers), peers);
         self.worse_since = self.worse(own, peers).then(|| self.worse_since.unwrap_or(now));
         let worse = self.worse_since.is_some_and(|since| now.since(since) >= WORSE_FOR);
         self.aside = if self.aside { self.stays_aside(own, peers) } else { worse && self.spared(own, peers) };
         Route::Cost(self.config.cost(self.level + u8::from(self.aside)))
     }
 
-    /// The farm's step: what all its servers compute from the same figures.
-    fn farm_level(&self, farm: u16, peers: &[Figures]) -> u8 {
-        let (lowest, highest) = (
-            self.config.quantise(farm.saturating_sub(HYSTERESIS)),
-            self.config.quantise(farm.saturating_add(HYSTERESIS)),
-        );
-        // Between the thresholds, the step that most have taken. Those that stepped aside are one above, and few.
+    /// Notes when most of the farm has changed its step.
+    fn look_at_farm(&mut self, now: Time, peers: &[Figures]) {
+        let own = match self.advertised {
+            Route::Cost(cost) => self.config.level(cost),
+            Route::Withdrawn | Route::Drained => return,
+        };
+        let most = self.median(own, peers);
+        match self.farm {
+            None => self.farm = Some((most, None)),
+            Some((before, _)) if before != most => self.farm = Some((most, Some(now))),
+            Some(_) => {}
+        }
+    }
+
+    /// When the hold began: the farm's last change, or this server's own if it knows of no other.
+    fn farm_changed(&self) -> Option<Time> {
+        self.farm.and_then(|(_, changed)| changed)
+    }
+
+    /// The step in the middle of `own` and those that peers advertise. Those that stepped aside are one above, and few.
+    fn median(&self, own: u8, peers: &[Figures]) -> u8 {
         let mut steps: Vec<u8> = peers
             .iter()
             .filter_map(|peer| match peer.route {
@@ -278,17 +306,37 @@ impl Cost {
                 Route::Withdrawn | Route::Drained => None,
             })
             .collect();
-        steps.push(self.level);
+        steps.push(own);
         steps.sort_unstable();
-        let median = steps[(steps.len() - 1) / 2];
+        steps[(steps.len() - 1) / 2]
+    }
+
+    /// The farm's step: what all its servers compute from the same figures.
+    fn farm_level(&self, now: Time, farm: u16, peers: &[Figures]) -> u8 {
+        let median = self.median(self.level, peers);
+        // What moved from server to server would be counted twice, or not at all: where most go is right meanwhile, and who went
+        // first does not turn back before the others can have followed.
+        let stale = |changed: Option<Time>| changed.is_some_and(|changed| now.since(changed) < STALE_FOR);
+        if !peers.is_empty() && (stale(self.changed) || stale(self.farm_changed())) {
+            return if self.farm_changed() < self.changed { self.level } else { median };
+        }
+        let (lowest, highest) = (
+            self.config.quantise(farm.saturating_sub(HYSTERESIS)),
+            self.config.quantise(farm.saturating_add(HYSTERESIS)),
+        );
+        // Between the thresholds, the step that most have taken.
         median.clamp(lowest, highest)
     }
 
-    /// Have most others a higher cost already, as this server wants to? Then what they shed comes to it.
+    /// Have most others gone already where this server wants to go? Up: what they shed comes to it. Down: it gets nothing, and they
+    /// its share. But who steps aside, or back, goes alone.
     fn left_behind(&self, wanted: Route, peers: &[Figures]) -> bool {
         let serving = || peers.iter().filter(|peer| matches!(peer.route, Route::Cost(_)));
-        let ahead = serving().filter(|peer| peer.route >= wanted).count();
-        wanted > self.advertised && ahead * 2 > serving().count()
+        let ahead = |peer: &&Figures| match wanted > self.advertised {
+            true => peer.route >= wanted,
+            false => peer.route <= wanted && !self.advertised_aside,
+        };
+        serving().filter(ahead).count() * 2 > serving().count()
     }
 
     /// Is this server congested, and those that share with it are not?

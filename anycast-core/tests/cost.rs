@@ -159,21 +159,25 @@ impl Farm {
     }
 }
 
+/// Up to more than they can carry and down again: slowly, fast, and at once.
+fn ramps(farm: &mut Farm) {
+    let full = farm.servers.len() as f64 * f64::from(CAPACITY);
+    farm.run(60 * SECOND, |_| 0.1 * full);
+    for ramp in [600, 60, 10, 1] {
+        farm.run(ramp * SECOND, |progress| (0.1 + 1.1 * progress) * full);
+        farm.run(120 * SECOND, |_| 1.2 * full);
+        farm.run(ramp * SECOND, |progress| (1.2 - 1.1 * progress) * full);
+        farm.run(180 * SECOND, |_| 0.1 * full);
+    }
+}
+
 #[test]
 fn fifty_equal_servers_under_ramps_stay_calm_and_share() {
     // `ANYCAST_COST_SEEDS=50 cargo test -p anycast-core --test cost -- --nocapture` for the figures of docs/ospf.md.
     let seeds = std::env::var("ANYCAST_COST_SEEDS").map_or(2, |seeds| seeds.parse().expect("a number"));
     for seed in 0..seeds {
         let mut farm = Farm::new(50, seed);
-        let full = 50.0 * f64::from(CAPACITY);
-        farm.run(60 * SECOND, |_| 0.1 * full);
-        // Up to more than they can carry and down again: slowly, fast, and at once.
-        for ramp in [600, 60, 10, 1] {
-            farm.run(ramp * SECOND, |progress| (0.1 + 1.1 * progress) * full);
-            farm.run(120 * SECOND, |_| 1.2 * full);
-            farm.run(ramp * SECOND, |progress| (1.2 - 1.1 * progress) * full);
-            farm.run(180 * SECOND, |_| 0.1 * full);
-        }
+        ramps(&mut farm);
         let changes: usize = farm.servers.iter().map(|server| server.changes.len()).sum();
         println!(
             "seed {seed}: {} changes in the busiest minute, {changes} in all, above 40 % for at most {:?}",
@@ -185,5 +189,21 @@ fn fifty_equal_servers_under_ramps_stay_calm_and_share() {
         // They come to rest together.
         let levels = farm.levels();
         assert!(levels.iter().all(|level| *level == levels[0]), "seed {seed}: {levels:?}");
+    }
+}
+
+#[test]
+fn farms_of_few_servers_stay_calm_and_come_to_rest_together() {
+    for servers in [1, 2, 3, 8] {
+        for seed in 0..10 {
+            let mut farm = Farm::new(servers, seed);
+            ramps(&mut farm);
+            assert!(farm.busiest_minute() <= 6, "{servers} servers, seed {seed}");
+            let levels = farm.levels();
+            assert!(
+                levels.iter().all(|level| *level == levels[0]),
+                "{servers} servers, seed {seed}: {levels:?}"
+            );
+        }
     }
 }
