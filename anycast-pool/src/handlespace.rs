@@ -1,0 +1,1 @@
+//! Pools by handle, elements by identifier.

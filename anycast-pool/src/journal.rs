@@ -1,0 +1,1 @@
+//! The handlespace on disk.

@@ -1,0 +1,1 @@
+//! The registrar: it knows the elements and tells the users.
