@@ -39,11 +39,14 @@ impl Message {
                     emit_errors(errors, out);
                 })
             }
-            Self::HandleResolution { handle, subscribe, limit } => {
+            Self::HandleResolution { handle, subscribe, limit, status } => {
                 emit_message(out, MessageType::HandleResolution, *subscribe, |out| {
                     emit_handle(handle, out);
                     if let Some(limit) = limit {
                         out.nested(ParameterType::RESOLUTION_OPTION, |out| out.u32(*limit));
+                    }
+                    if *status {
+                        out.nested(ParameterType::STATUS_VECTOR, |_| {});
                     }
                 })
             }

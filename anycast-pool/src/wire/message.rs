@@ -122,6 +122,9 @@ pub enum Message {
         subscribe: bool,
         /// How many elements are wanted at most; `u32::MAX` = as many as there are. In a parameter that others skip.
         limit: Option<u32>,
+        /// The sender understands the status vector and wants it: an empty one stands in the request, which others skip. Who does
+        /// not ask gets nothing but what the RFCs have.
+        status: bool,
     },
     /// 0x06, registrar to user (2.2.6).
     HandleResolutionResponse(ResolutionResponse),
@@ -183,7 +186,7 @@ pub struct ResolutionResponse {
     pub elements: Vec<PoolElement>,
     /// Why there is no answer. With errors there are no elements.
     pub errors: Vec<Cause>,
-    /// Status of all elements, usable or not; none from others than our registrar.
+    /// Status of all elements, usable or not: for those who asked, from registrars that know it.
     pub status: Option<StatusVector>,
 }
 

@@ -88,6 +88,7 @@ struct Parts {
     limit: Option<u32>,
     status: Option<StatusVector>,
     flags: Option<StatusFlags>,
+    wants_status: bool,
 }
 
 impl Parts {
@@ -144,6 +145,10 @@ impl Parts {
             }
             (M::HandleResolution, P::RESOLUTION_OPTION) => {
                 once(&mut self.limit, parameter.word()?, parameter, message)
+            }
+            (M::HandleResolution, P::STATUS_VECTOR) => {
+                self.wants_status = true;
+                Ok(())
             }
             (M::HandleResolutionResponse, P::POLICY) => {
                 let policy = PolicyParameter::parse(parameter.cursor())?;
@@ -211,7 +216,8 @@ fn read<'a>(
             errors: parts.causes.unwrap_or_default(),
         },
         MessageType::HandleResolution => {
-            Message::HandleResolution { handle: parts.handle()?, subscribe: flag, limit: parts.limit }
+            let (limit, status) = (parts.limit, parts.wants_status);
+            Message::HandleResolution { handle: parts.handle()?, subscribe: flag, limit, status }
         }
         MessageType::HandleResolutionResponse => Message::HandleResolutionResponse(ResolutionResponse {
             handle: parts.handle()?,

@@ -1,7 +1,7 @@
 //! Status vector parameter, type 0x8040: what a registrar knows of each element of a pool, and how old that is.
 //!
-//! The two top bits of the type are `10`: who does not know it skips it and goes on (RFC 5354 3). It stands behind the pool
-//! elements of a handle resolution response.
+//! The two top bits of the type are `10`: who does not know it skips it and goes on (RFC 5354 3). An empty one in a handle
+//! resolution asks for it; then it stands behind the pool elements of the response, and of each pushed one.
 //!
 //! ```text
 //!  0                   1                   2                   3
