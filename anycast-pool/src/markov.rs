@@ -1,1 +1,0 @@
-//! The model of elements that fail and are repaired, against which the selection rule is tested.

@@ -1,1 +1,0 @@
-//! The status vector: what is known of each element, and how old it is.
