@@ -28,9 +28,11 @@ pub mod markov;
 pub mod registrar;
 pub mod user;
 
+mod hunt;
 mod random;
 mod time;
 
+pub use hunt::{ConnectionId, HuntConfig, LinkState, RegistrarSnapshot, Target};
 pub use random::Random;
 pub use time::Time;
 pub use wire::{ElementId, PoolHandle, RegistrarId};
