@@ -100,8 +100,22 @@ impl PoolElement {
         })
     }
 
-    /// Writes the whole parameter. What a handlespace keeps of an element is these octets.
-    pub(crate) fn emit(&self, out: &mut Writer<'_>) {
+    /// The whole parameter: what a handlespace keeps of an element.
+    pub fn to_parameter(&self) -> Box<[u8]> {
+        let mut octets = Vec::with_capacity(64);
+        self.emit(&mut Writer::new(&mut octets));
+        octets.into_boxed_slice()
+    }
+
+    /// An element from its whole parameter; `None` if it is malformed.
+    pub fn from_parameter(octets: &[u8]) -> Option<Self> {
+        let mut reports = Reports::default();
+        let parameter = Parameter::next(&mut Cursor::new(octets), &mut reports).ok()??;
+        let whole = parameter.kind == ParameterType::POOL_ELEMENT && parameter.whole.len() == octets.len();
+        whole.then(|| Self::parse(parameter.cursor(), &mut reports).ok())?
+    }
+
+    pub(super) fn emit(&self, out: &mut Writer<'_>) {
         out.nested(ParameterType::POOL_ELEMENT, |out| {
             out.u32(self.id.0);
             out.u32(self.home.0);

@@ -151,7 +151,7 @@ fn emit_cookie(cookie: &[u8], out: &mut Writer<'_>) {
     out.nested(ParameterType::COOKIE, |out| out.octets(cookie));
 }
 
-pub(crate) fn emit_errors(errors: &[Cause], out: &mut Writer<'_>) {
+fn emit_errors(errors: &[Cause], out: &mut Writer<'_>) {
     if !errors.is_empty() {
         Cause::emit_all(errors, out);
     }

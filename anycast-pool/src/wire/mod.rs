@@ -36,6 +36,9 @@ pub use policy::PolicyParameter;
 pub use status::{Source, State, StatusEntry, StatusFlags, StatusVector};
 pub use transport::{Transport, TransportKind, TransportUse};
 
+pub(crate) use emit::{emit_handle, emit_message};
+pub(crate) use status::{ENTRY_LEN, STATUS_HEADER_LEN};
+
 /// Port of ASAP over TCP, UDP and SCTP (RFC 5352 8.2).
 pub const PORT: u16 = 3863;
 

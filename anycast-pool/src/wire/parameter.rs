@@ -10,7 +10,7 @@
 use super::{Cause, CauseCode, DecodeError};
 
 /// Octets of a parameter's header.
-pub(crate) const PARAMETER_HEADER_LEN: usize = 4;
+pub(super) const PARAMETER_HEADER_LEN: usize = 4;
 
 /// Most causes that are reported of one message: a message of nothing but unknown parameters must not be answered by a larger
 /// one.
@@ -217,6 +217,11 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn octets(&mut self, octets: &[u8]) {
         self.out.extend_from_slice(octets);
+    }
+
+    /// Octets in the buffer, with what was there before.
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
     }
 
     /// Something with a type of two octets, a length that is filled in behind it, and padding.

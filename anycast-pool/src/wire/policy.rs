@@ -44,6 +44,13 @@ impl PolicyParameter {
         &self.words[..usize::from(self.count)]
     }
 
+    /// The whole parameter, as answers and cause 5 show it (RFC 5354 3.12.6).
+    pub(crate) fn to_octets(self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        self.emit(&mut Writer::new(&mut octets));
+        octets
+    }
+
     pub(super) fn parse(mut cursor: Cursor<'_>) -> Result<Self, DecodeError> {
         let code = cursor.u32()?;
         let length = cursor.len();

@@ -1,1 +1,0 @@
-//! Pools by handle, elements by identifier.
