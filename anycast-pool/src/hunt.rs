@@ -71,7 +71,8 @@ impl Default for HuntConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Connect(ConnectionId, Target),
-    Close(ConnectionId),
+    /// T5 is over for that number's attempt.
+    GiveUp(ConnectionId, usize),
 }
 
 /// State of a connection, for tables.
@@ -204,7 +205,7 @@ impl Links {
             let Some(link) = &self.links[number] else { continue };
             match link.state {
                 LinkState::Connecting(id, until) if until <= now => {
-                    steps.push(Step::Close(id));
+                    steps.push(Step::GiveUp(id, number));
                     self.pause(now, number);
                     expired = true;
                 }
@@ -267,6 +268,14 @@ impl Links {
 }
 
 impl Link {
+    /// The connection, open or coming about.
+    pub const fn connection(&self) -> Option<ConnectionId> {
+        match self.state {
+            LinkState::Idle(_) => None,
+            LinkState::Connecting(id, _) | LinkState::Open(id, _) => Some(id),
+        }
+    }
+
     const fn new(target: Target, outdated: Option<Time>) -> Self {
         Self { target, state: LinkState::Idle(Time::ZERO), failures: 0, outdated }
     }
@@ -296,7 +305,7 @@ mod tests {
     fn connects(steps: &[Step]) -> Vec<(ConnectionId, Target)> {
         let connects = steps.iter().filter_map(|step| match step {
             Step::Connect(id, target) => Some((*id, target.clone())),
-            Step::Close(_) => None,
+            Step::GiveUp(..) => None,
         });
         connects.collect()
     }
@@ -305,7 +314,10 @@ mod tests {
     fn at_most_three_are_sought_and_a_failed_one_makes_room_for_another() {
         let mut links = Links::new(HuntConfig::default(), 5, 1);
         let first = connects(&links.poll(at(0)).0);
-        assert_eq!(first.iter().map(|(_, target)| target.clone()).collect::<Vec<_>>(), [0, 1, 2].map(Target::Configured));
+        assert_eq!(
+            first.iter().map(|(_, target)| target.clone()).collect::<Vec<_>>(),
+            [0, 1, 2].map(Target::Configured)
+        );
         assert!(links.poll(at(1)).0.is_empty());
         assert_eq!(links.connected(at(2), first[0].0), Some(0));
         assert_eq!(links.closed(at(3), first[1].0), Some((1, false)));
@@ -362,7 +374,8 @@ mod tests {
 
     #[test]
     fn announced_registrars_are_learnt_bounded_and_outdated() {
-        let mut links = Links::new(HuntConfig { parallel: 1, announced_max: 2, ..HuntConfig::default() }, 0, 1);
+        let mut links =
+            Links::new(HuntConfig { parallel: 1, announced_max: 2, ..HuntConfig::default() }, 0, 1);
         assert!(links.poll(at(0)).0.is_empty());
         let from: SocketAddr = "[fe80::1]:3863".parse().unwrap();
         let tcp = |port: u16| Transport::Tcp(SocketAddr::new(from.ip(), port));
@@ -378,6 +391,9 @@ mod tests {
         links.closed(at(9_001), id);
         assert_eq!(links.poll(at(9_001)).1, [0]);
         links.announced(at(9_002), from, &[]);
-        assert!(matches!(links.iter().next().unwrap().1.target, Target::Announced(Transport::Sctp { port: PORT, .. })));
+        assert!(matches!(
+            links.iter().next().unwrap().1.target,
+            Target::Announced(Transport::Sctp { port: PORT, .. })
+        ));
     }
 }
