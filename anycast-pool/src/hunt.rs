@@ -129,11 +129,6 @@ impl Links {
         })
     }
 
-    /// The connection of a registrar, if it is open.
-    pub fn connection(&self, number: usize) -> Option<ConnectionId> {
-        self.open().find(|(open, _)| *open == number).map(|(_, id)| id)
-    }
-
     /// The registrar of an open connection.
     pub fn number(&self, connection: ConnectionId) -> Option<usize> {
         self.open().find(|(_, id)| *id == connection).map(|(number, _)| number)

@@ -7,9 +7,13 @@ use super::{
 };
 use crate::hunt::{Links, Step};
 use crate::wire::{
-    Cause, ElementId, Lifetime, Message, PolicyParameter, PoolElement, PoolHandle, RegistrarId, StatusFlags,
+    Cause, CauseCode, ElementId, Lifetime, Message, PolicyParameter, PoolElement, PoolHandle, RegistrarId,
+    StatusFlags,
 };
 use crate::{ConnectionId, Random, Target, Time};
+
+/// Doublings after which a pause is at its maximum anyway.
+const DOUBLINGS_MAX: u32 = 16;
 
 /// A service of a pool.
 #[derive(Clone, Debug)]
@@ -49,6 +53,8 @@ struct Registration {
     attempts: u32,
     /// A rejected registration is not tried again before.
     not_before: Option<Time>,
+    /// Rejections in a row.
+    rejections: u32,
     registrar: Option<RegistrarId>,
     keep_alive: Option<Time>,
     problem: Option<Problem>,
@@ -241,7 +247,11 @@ impl Element {
     ) {
         let renewal = now + self.config.renewal();
         let target = self.target(number);
-        let retry = now + self.random.around(self.config.rejected);
+        let soft = errors.iter().all(|cause| is_soft(cause.code));
+        let rejections = self.registrations.get(&number).map_or(0, |registration| registration.rejections);
+        let pause = self.config.hunt.pause.saturating_mul(1 << rejections.min(DOUBLINGS_MAX));
+        let pause = if soft { pause.min(self.config.rejected) } else { self.config.rejected };
+        let retry = now + self.random.around(pause);
         let Some(registration) = self.registrations.get_mut(&number) else { return };
         let Some(Pending::Registration(declared, _)) = registration.pending else { return };
         registration.pending = None;
@@ -251,12 +261,14 @@ impl Element {
             (registration.confirmed, registration.renewal) = (None, None);
             registration.may_have = false;
             registration.not_before = Some(retry);
+            registration.rejections = registration.rejections.saturating_add(1);
             self.problem(number, Problem::rejected(errors), out);
             return;
         }
         let first = registration.confirmed.replace(declared).is_none();
         registration.renewal = Some(renewal);
         registration.not_before = None;
+        registration.rejections = 0;
         if errors.is_empty() {
             registration.problem = None;
         } else {
@@ -448,6 +460,12 @@ impl Element {
             && self.load.abs_diff(confirmed.load) >= self.config.load_change;
         worth.then(|| confirmed.at + self.config.load_interval)
     }
+}
+
+/// May a rejection pass by itself? A registrar that has not noticed yet that the connection before is gone takes the element for
+/// another one of the same identifier, and resources come and go.
+const fn is_soft(cause: CauseCode) -> bool {
+    matches!(cause, CauseCode::NonUniqueElementId | CauseCode::LackOfResources | CauseCode::Unspecified)
 }
 
 impl Registration {

@@ -54,7 +54,7 @@ pub struct ElementConfig {
     pub reregistration: Option<Duration>,
     /// MAX-REG-ATTEMPT: registrations without an answer beyond which the registrar is left for a while.
     pub attempts_max: u32,
-    /// A rejected registration is tried again after that long, ±50 %. RFC 5352 3.1 forbids to try again without correcting the error; the
+    /// A rejected registration is tried again after that long, ±50 %; sooner at first if the reason may pass by itself. RFC 5352 3.1 forbids to try again without correcting the error; the
     /// error may lie in the pool's other elements, so it may be corrected without anybody telling this one.
     pub rejected: Duration,
     /// A load that differs by less is not worth a registration.

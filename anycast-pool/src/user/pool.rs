@@ -7,7 +7,7 @@ use super::change::What;
 use super::{Change, UserConfig};
 use crate::policy::{Policy, PolicyType, Selector};
 use crate::vector::{Received, Vector, Voice};
-use crate::wire::{ElementId, PoolElement, PoolHandle, ResolutionResponse, State, StatusFlags};
+use crate::wire::{CauseCode, ElementId, PoolElement, PoolHandle, ResolutionResponse, State, StatusFlags};
 use crate::{Random, Time};
 
 /// Share of a new latency in the mean.
@@ -99,10 +99,17 @@ impl Pool {
             talk.heard = None;
             talk.ask = now + random.around(config.unknown);
         }
+        let ids = || response.elements.iter().map(|element| element.id);
+        let unknown = response.errors.iter().any(|cause| cause.code == CauseCode::UnknownPoolHandle);
         let late = match &response.status {
             Some(status) => self.vector.receive(now, voice, status) == Received::Late,
+            None if response.errors.is_empty() || unknown => {
+                self.vector.listed(now, voice, ids());
+                false
+            }
+            // It cannot say, which says nothing about the elements.
             None => {
-                self.vector.listed(now, voice, response.elements.iter().map(|element| element.id));
+                self.vector.unheard(voice);
                 false
             }
         };
