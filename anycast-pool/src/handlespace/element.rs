@@ -1,8 +1,8 @@
 //! One element.
 
 use super::{PoolIndex, Stamp};
-use crate::policy::Policy;
-use crate::wire::{PoolElement, Source, State, StatusEntry, StatusFlags};
+use crate::policy::{FULL_LOAD, Policy};
+use crate::wire::{PolicyParameter, PoolElement, Source, State, StatusEntry, StatusFlags};
 use crate::{ElementId, Time};
 
 /// Where an element is; another element may have it after this one is gone.
@@ -36,6 +36,8 @@ pub struct Element {
     pub(super) place: u32,
     /// Is it in the pool's selector?
     pub(super) listed: bool,
+    /// Does its policy's value let it be chosen at all?
+    serves: bool,
     pub(super) state: State,
     pub(super) source: Source,
     pub(super) flags: StatusFlags,
@@ -120,6 +122,7 @@ impl Element {
             pool,
             place,
             listed: false,
+            serves: serves(&element.policy),
             state: State::Unknown,
             source: Source::Registration,
             flags,
@@ -135,6 +138,7 @@ impl Element {
         let changed = octets != self.octets || flags != self.flags;
         self.octets = octets;
         self.flags = flags;
+        self.serves = serves(&element.policy);
         changed
     }
 
@@ -168,9 +172,9 @@ impl Element {
         self.observed
     }
 
-    /// May users be told to use it? Standby elements may: they are up. One that drains wants nothing new.
+    /// May users be told to use it? Standby elements may: they are up. One that drains wants nothing new, one of weight 0 cannot.
     pub const fn is_usable(&self) -> bool {
-        matches!(self.state, State::Up) && !self.flags.contains(StatusFlags::DRAINING)
+        matches!(self.state, State::Up) && !self.flags.contains(StatusFlags::DRAINING) && self.serves
     }
 
     /// The Pool Element parameter, as users get it.
@@ -197,4 +201,15 @@ impl Element {
             age_ms: self.observed.age_ms(now),
         }
     }
+}
+
+/// "A weight of 0 denotes that the pool element is not capable of providing any service" (RFC 5356 4.2.2, 4.4.2); of a randomized
+/// least used element at 100 % the weight is 0 too (5.4.2).
+fn serves(policy: &PolicyParameter) -> bool {
+    !matches!(
+        Policy::parse(policy),
+        Ok(Policy::WeightedRoundRobin { weight: 0 }
+            | Policy::WeightedRandom { weight: 0 }
+            | Policy::RandomizedLeastUsed { load: FULL_LOAD })
+    )
 }

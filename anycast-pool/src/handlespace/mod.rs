@@ -252,6 +252,3 @@ fn enlist(pool: &mut Pool, slot: Slot, element: &mut Element, policy: Option<&cr
     }
     element.listed = usable;
 }
-
-#[cfg(test)]
-mod tests;

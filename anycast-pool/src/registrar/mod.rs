@@ -197,6 +197,3 @@ impl Registrar {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -67,6 +67,8 @@ pub struct ElementSnapshot {
     pub state: State,
     /// From what that is known.
     pub source: Source,
+    /// Are users told to use it?
+    pub usable: bool,
     /// What it says of itself.
     pub flags: StatusFlags,
     /// How long ago its state was seen.
@@ -180,6 +182,7 @@ impl Registrar {
             id: own.id(),
             state: own.state(),
             source: own.source(),
+            usable: own.is_usable(),
             flags: own.flags(),
             age: own.observed().age(now),
             user_transport: element.user_transport,
