@@ -57,6 +57,8 @@ struct Registration {
     rejections: u32,
     registrar: Option<RegistrarId>,
     keep_alive: Option<Time>,
+    /// When it was last heard on this connection.
+    heard: Time,
     problem: Option<Problem>,
     /// [`Event::Lost`] was told.
     lost: bool,
@@ -110,7 +112,8 @@ impl Element {
         match input {
             Input::Connected(connection) => match self.links.connected(now, connection) {
                 Some(number) => {
-                    self.registrations.entry(number).or_default().lost = false;
+                    let registration = self.registrations.entry(number).or_default();
+                    (registration.lost, registration.heard) = (false, now);
                 }
                 None => out.push(Output::Close(connection)),
             },
@@ -140,10 +143,13 @@ impl Element {
             match registration.pending {
                 Some(Pending::Registration(_, until) | Pending::Deregistration(until)) => Some(until),
                 None if !self.wanted() => None,
-                None => [registration.not_before, registration.renewal, self.load_due(registration)]
-                    .into_iter()
-                    .flatten()
-                    .min(),
+                None => {
+                    let renewal = self.renewal(registration);
+                    [registration.not_before, renewal, self.load_due(registration)]
+                        .into_iter()
+                        .flatten()
+                        .min()
+                }
             }
         });
         registrations.chain(self.links.next_timeout()).chain(stop).min()
@@ -159,7 +165,7 @@ impl Element {
                 registrar: registration.registrar,
                 link: link.state,
                 state: registration.state(),
-                renewal: registration.renewal.map(|at| at.since(now)),
+                renewal: self.renewal(registration).map(|at| at.since(now)),
                 keep_alive: registration.keep_alive.map(|at| now.since(at)),
                 problem: registration.problem.clone(),
             }
@@ -201,6 +207,7 @@ impl Element {
 
     fn message(&mut self, now: Time, connection: ConnectionId, octets: &[u8], out: &mut Vec<Output>) {
         let Some(number) = self.links.number(connection) else { return };
+        self.registrations.entry(number).or_default().heard = now;
         let parsed = match Message::parse(octets) {
             Ok(parsed) => parsed,
             Err(malformed) => {
@@ -335,6 +342,7 @@ impl Element {
     fn advance_one(&mut self, now: Time, number: usize, connection: ConnectionId, out: &mut Vec<Output>) {
         let wanted = self.wanted();
         let declared = self.declared(now);
+        let renewal = self.registrations.get(&number).and_then(|registration| self.renewal(registration));
         let registration = self.registrations.entry(number).or_default();
         match registration.pending {
             // A good-bye does not wait for the answer to a registration.
@@ -363,7 +371,7 @@ impl Element {
                 let due = match registration.confirmed {
                     None => true,
                     Some(confirmed) => {
-                        registration.renewal.is_none_or(|at| at <= now)
+                        renewal.is_none_or(|at| at <= now)
                             || confirmed.flags != declared.flags
                             || self.load_due_of(&confirmed).is_some_and(|at| at <= now)
                     }
@@ -447,6 +455,11 @@ impl Element {
         let flags = if self.standby { StatusFlags::STANDBY } else { StatusFlags::NONE };
         let policy = self.config.policy.with_load(self.load);
         Declared { policy: policy.parameter(), load: self.load, flags, at }
+    }
+
+    /// When a confirmed registration is to be renewed: in time, or because the registrar is silent.
+    fn renewal(&self, registration: &Registration) -> Option<Time> {
+        registration.renewal.map(|renewal| renewal.min(registration.heard + self.config.silence))
     }
 
     fn load_due(&self, registration: &Registration) -> Option<Time> {

@@ -52,6 +52,9 @@ pub struct ElementConfig {
     /// T4-reregistration: a registration is renewed after that long. `None`: after 10 minutes or 20 s before its end, whichever is
     /// first; a life below 40 s is renewed at half of it.
     pub reregistration: Option<Duration>,
+    /// A registrar that says nothing for that long is registered with again, which it must answer: a connection that is dead without
+    /// either side knowing would otherwise last until T4.
+    pub silence: Duration,
     /// MAX-REG-ATTEMPT: registrations without an answer beyond which the registrar is left for a while.
     pub attempts_max: u32,
     /// A rejected registration is tried again after that long, ±50 %; sooner at first if the reason may pass by itself. RFC 5352 3.1 forbids to try again without correcting the error; the
@@ -88,6 +91,7 @@ impl ElementConfig {
             registration: Duration::from_secs(30),
             deregistration: Duration::from_secs(30),
             reregistration: None,
+            silence: Duration::from_secs(60),
             attempts_max: 2,
             rejected: Duration::from_secs(60),
             load_change: FULL_LOAD / 20,

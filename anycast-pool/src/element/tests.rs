@@ -148,7 +148,11 @@ fn it_registers_with_every_registrar_once_it_is_able() {
 
 #[test]
 fn it_registers_again_in_time() {
-    let (mut lab, _) = Lab::registered(1);
+    let (mut lab, connections) = Lab::registered(1);
+    for second in 1..28 {
+        lab.until(second * 10_000);
+        lab.answer(connections[0], &keep_alive("other", false));
+    }
     lab.until(279_999);
     assert!(lab.take().is_empty());
     lab.until(280_000);
@@ -158,6 +162,15 @@ fn it_registers_again_in_time() {
         let config = ElementConfig { life: Duration::from_secs(life), ..config(1) };
         assert_eq!(config.renewal().as_secs(), renewal);
     }
+}
+
+#[test]
+fn a_silent_registrar_is_registered_with_again() {
+    let (mut lab, _) = Lab::registered(1);
+    lab.until(59_999);
+    assert!(lab.take().is_empty());
+    lab.until(60_000);
+    assert_eq!(lab.take().len(), 1);
 }
 
 #[test]
