@@ -20,7 +20,7 @@ fn is(hex: &str, message: &Message) {
     assert_eq!(Message::parse(&fixed), Ok(Parsed { message: message.clone(), report: Vec::new() }));
     let mut dirty = vec![0x2a; 4096];
     dirty.truncate(3);
-    message.emit(&mut dirty).unwrap();
+    message.emit(&mut dirty).expect("a short message");
     assert_eq!(dirty[..3], [0x2a; 3]);
     assert_eq!(dirty[3..], fixed, "{message:?}");
 }
@@ -30,7 +30,7 @@ fn handle(name: &str) -> PoolHandle {
 }
 
 fn udp(address: &str) -> Transport {
-    Transport::Udp(address.parse::<SocketAddr>().unwrap())
+    Transport::Udp(address.parse::<SocketAddr>().expect("an address"))
 }
 
 fn element() -> PoolElement {

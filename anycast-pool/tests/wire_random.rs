@@ -38,7 +38,7 @@ fn arbitrary_sctp() -> impl Strategy<Value = Transport> {
 
 fn arbitrary_policy() -> impl Strategy<Value = PolicyParameter> {
     (any::<u32>(), proptest::collection::vec(any::<u32>(), 0..=PolicyParameter::WORDS_MAX))
-        .prop_map(|(code, words)| PolicyParameter::new(code, &words).unwrap())
+        .prop_map(|(code, words)| PolicyParameter::new(code, &words).expect("few words"))
 }
 
 fn arbitrary_element() -> impl Strategy<Value = PoolElement> {

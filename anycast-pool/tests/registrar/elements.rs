@@ -7,7 +7,7 @@ use anycast_pool::wire::*;
 use crate::lab::*;
 
 fn least_used(id: u32, load: u32) -> PoolElement {
-    PoolElement { policy: PolicyParameter::new(0x4000_0001, &[load]).unwrap(), ..element(id) }
+    PoolElement { policy: policy(0x4000_0001, &[load]), ..element(id) }
 }
 
 #[test]
@@ -205,8 +205,7 @@ fn what_does_not_fit_is_refused_for_lack_of_resources() {
 
 #[test]
 fn registrations_are_limited_and_each_is_answered() {
-    let mut rates = Rates::default();
-    rates.registrations = Rate { per_second: 1, burst: 3 };
+    let rates = Rates { registrations: Rate { per_second: 1, burst: 3 }, ..Rates::default() };
     let mut lab = Lab::with(Config { rates, ..config() });
     lab.connect(1);
     let accepted = (0..10).filter(|_| lab.register(1, "dns", &element(1)).is_ok()).count();

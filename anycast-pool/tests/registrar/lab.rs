@@ -38,6 +38,10 @@ pub fn element(id: u32) -> PoolElement {
     }
 }
 
+pub fn policy(code: u32, words: &[u32]) -> PolicyParameter {
+    PolicyParameter::new(code, words).expect("few words")
+}
+
 pub struct Lab {
     pub registrar: Registrar,
     pub now: Time,
@@ -62,7 +66,7 @@ impl Lab {
     pub fn with(config: Config) -> Self {
         let now = Time::ZERO + seconds(1000);
         Self {
-            registrar: Registrar::new(config, 7, now).unwrap(),
+            registrar: Registrar::new(config, 7, now).expect("a configuration that can be"),
             now,
             inbox: BTreeMap::new(),
             closed: BTreeMap::new(),
@@ -99,7 +103,7 @@ impl Lab {
     }
 
     pub fn send(&mut self, connection: u64, message: &Message) {
-        self.octets(connection, &message.to_octets().unwrap());
+        self.octets(connection, &message.to_octets().expect("a short message"));
     }
 
     pub fn written(&mut self, connection: u64, octets: usize) {
@@ -138,7 +142,7 @@ impl Lab {
                 match action {
                     Action::Send { connection: ConnectionId(connection), octets } => {
                         assert!(!self.closed.contains_key(&connection), "sent after close");
-                        let parsed = Message::parse(&octets).unwrap();
+                        let parsed = Message::parse(&octets).expect("what is sent can be read");
                         assert!(parsed.report.is_empty());
                         if let Message::EndpointKeepAlive { handle, .. } = &parsed.message {
                             answers.push((connection, handle.clone()));
@@ -152,7 +156,9 @@ impl Lab {
                         self.closed.insert(connection, reason);
                     }
                     Action::Journal(record) => self.journal.push(record),
-                    Action::Announce(octets) => self.announces.push(Message::parse(&octets).unwrap().message),
+                    Action::Announce(octets) => self
+                        .announces
+                        .push(Message::parse(&octets).expect("what is sent can be read").message),
                     Action::Notice(notice) => self.notices.push(notice),
                 }
             }
@@ -168,7 +174,7 @@ impl Lab {
                 let ids = self.answering.iter().filter(|(answering, _)| *answering == connection);
                 for (_, id) in ids.copied().collect::<Vec<_>>() {
                     let ack = Message::EndpointKeepAliveAck { handle: handle.clone(), id: ElementId(id) };
-                    let octets = ack.to_octets().unwrap();
+                    let octets = ack.to_octets().expect("a short message");
                     let connection = ConnectionId(connection);
                     self.registrar.handle(self.now, Event::Received { connection, octets: &octets });
                 }
@@ -206,7 +212,7 @@ impl Lab {
     /// Connects, registers and answers keep-alives from then on.
     pub fn element(&mut self, connection: u64, pool: &str, id: u32) {
         self.connect(connection);
-        self.register(connection, pool, &element(id)).unwrap();
+        self.register(connection, pool, &element(id)).expect("it may register");
         self.answering.insert((connection, id));
     }
 
@@ -265,7 +271,7 @@ pub fn ids(response: &ResolutionResponse) -> Vec<u32> {
 
 /// States in a response's vector, by identifier.
 pub fn states(response: &ResolutionResponse) -> BTreeMap<u32, (State, Source)> {
-    let entries = response.status.as_ref().unwrap().entries.iter();
+    let entries = response.status.as_ref().expect("a vector was asked for").entries.iter();
     entries.map(|entry| (entry.id.0, (entry.state, entry.source))).collect()
 }
 

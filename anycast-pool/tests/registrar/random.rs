@@ -152,13 +152,13 @@ fn play(lab: &mut Lab, tally: &mut Tally, next: &mut u64, names: &mut BTreeMap<u
         Step::Close(connection) => lab.close(name(names, connection)),
         Step::Register { connection, pool, id, load, flags } => {
             let name = name(names, connection);
-            let policy = match pool {
+            let value = match pool {
                 0 => PolicyParameter::ROUND_ROBIN,
-                1 => PolicyParameter::new(0x4000_0001, &[load]).unwrap(),
-                _ => PolicyParameter::new(4, &[load]).unwrap(),
+                1 => policy(0x4000_0001, &[load]),
+                _ => policy(4, &[load]),
             };
             let life = if load == 0 { Lifetime::Seconds(60) } else { Lifetime::Infinite };
-            let element = PoolElement { policy, life, ..element(id) };
+            let element = PoolElement { policy: value, life, ..element(id) };
             let (handle, flags) = (handle(POOLS[pool]), StatusFlags(flags));
             if there(lab, name) && !lab.stuck.contains(&name) {
                 *tally.asked.entry(name).or_default() += 1;

@@ -130,8 +130,7 @@ fn at_most_one_keep_alive_is_outstanding() {
 
 #[test]
 fn all_reports_together_cause_few_keep_alives() {
-    let mut rates = Rates::default();
-    rates.report_keep_alives = Rate { per_second: 5, burst: 5 };
+    let rates = Rates { report_keep_alives: Rate { per_second: 5, burst: 5 }, ..Rates::default() };
     let mut lab = Lab::with(Config { rates, ..config() });
     for id in 1..=50 {
         lab.element(u64::from(id), "dns", id);

@@ -103,8 +103,7 @@ fn subscriptions_are_bounded_and_the_answer_says_so() {
 
 #[test]
 fn resolutions_are_limited_for_each_connection() {
-    let mut rates = Rates::default();
-    rates.resolutions = Rate { per_second: 10, burst: 5 };
+    let rates = Rates { resolutions: Rate { per_second: 10, burst: 5 }, ..Rates::default() };
     let mut lab = Lab::with(Config { rates, ..config() });
     lab.element(1, "dns", 1);
     lab.connect(2);
@@ -121,8 +120,8 @@ fn resolutions_are_limited_for_each_connection() {
 #[test]
 fn a_vector_of_a_large_pool_fits_into_a_message() {
     let limits = Limits { elements_per_connection: 10_000, ..Limits::default() };
-    let mut rates = Rates::default();
-    rates.registrations.burst = 10_000;
+    let registrations = Rate { per_second: 1, burst: 10_000 };
+    let rates = Rates { registrations, ..Rates::default() };
     let mut lab = Lab::with(Config { limits, rates, ..config() });
     lab.connect(1);
     for id in 1..=6000 {

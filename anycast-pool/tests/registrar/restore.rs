@@ -15,7 +15,7 @@ const WALL: Duration = Duration::from_secs(1_700_000_000);
 fn restarted(lab: &Lab, later: Duration) -> Lab {
     let mut file = journal::header().to_vec();
     lab.journal.iter().for_each(|record| journal::append(record, WALL, &mut file));
-    let read = journal::read(&file, WALL + later).unwrap();
+    let read = journal::read(&file, WALL + later).expect("a journal");
     assert_eq!(read.rest, None);
     let mut next = Lab::new();
     let now = next.now;
