@@ -12,7 +12,7 @@ use clap::Args;
 use crate::{process, workspace};
 
 /// All targets: the files of `tests/fuzz/fuzz_targets`.
-const TARGETS: [&str; 3] = ["heartbeat", "nd_option", "key_file"];
+const TARGETS: [&str; 5] = ["heartbeat", "nd_option", "key_file", "asap_message", "registrar"];
 
 /// What the compiler must add for libFuzzer to see which way an input went.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
