@@ -59,10 +59,12 @@ pub struct Pool {
 #[derive(Debug)]
 pub(crate) struct Push {
     pub subscribers: Vec<Subscriber>,
-    /// Something changed that was not yet pushed.
-    pub changed: bool,
-    /// Before when the next push does not go out: changes are gathered until then.
+    /// When what changed and was not yet pushed is to be pushed.
+    pub due: Time,
+    /// Before when no push goes out: changes are gathered until then.
     pub not_before: Time,
+    /// The same for changes of loads alone.
+    pub loads_not_before: Time,
     /// When a push goes out though nothing changed.
     pub refresh: Time,
     /// The earliest timer that is set for the pool.
@@ -95,8 +97,9 @@ impl Pool {
             sequence: 0,
             push: Push {
                 subscribers: Vec::new(),
-                changed: false,
+                due: super::element::NEVER,
                 not_before: Time::ZERO,
+                loads_not_before: Time::ZERO,
                 refresh: super::element::NEVER,
                 armed: super::element::NEVER,
             },

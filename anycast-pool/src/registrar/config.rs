@@ -37,6 +37,8 @@ pub struct Config {
     pub answer_max: u16,
     /// How long changes of a pool are gathered after a push. The first change after a rest is pushed at once.
     pub push_window: Duration,
+    /// The same for changes of loads and weights alone, which come often and are urgent to nobody.
+    pub load_window: Duration,
     /// How often a subscriber hears of a pool that does not change, so that it knows ages and that the registrar lives; zero =
     /// never.
     pub push_refresh: Duration,
@@ -149,6 +151,7 @@ impl Config {
             answer_default: 8,
             answer_max: 128,
             push_window: Duration::from_millis(20),
+            load_window: Duration::from_secs(1),
             push_refresh: Duration::from_secs(30),
             backlog_low: 16 * 1024,
             backlog_max: 1024 * 1024,

@@ -27,8 +27,7 @@ impl Registrar {
     pub(super) fn push_changed(&mut self, now: Time) {
         // A push can close nothing and change nothing, so the list does not grow meanwhile.
         for index in std::mem::take(&mut self.changed) {
-            let due =
-                self.space.pool(index).is_some_and(|pool| pool.push.changed && pool.push.not_before <= now);
+            let due = self.space.pool(index).is_some_and(|pool| pool.push.due <= now);
             if due {
                 self.push(now, index);
             }
@@ -39,14 +38,15 @@ impl Registrar {
     /// Sends the pool as it is now to all its subscribers.
     pub(super) fn push(&mut self, now: Time, index: PoolIndex) {
         self.put_off_refresh(now, index);
-        let window = self.config.push_window;
+        let (window, load_window) = (self.config.push_window, self.config.load_window);
         let Some(pool) = self.space.pool_mut(index) else { return };
-        pool.push.changed = false;
+        pool.push.due = NEVER;
         let (count, usable) = (pool.push.subscribers.len(), pool.usable());
         if count == 0 {
             return;
         }
         pool.push.not_before = now + window;
+        pool.push.loads_not_before = now + load_window;
         self.counters.pushes += 1;
         let mut groups = Vec::new();
         let mut ended = Vec::new();

@@ -10,6 +10,16 @@ use crate::wire::{
 };
 use crate::{ElementId, PoolHandle, Time};
 
+/// What users see of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// Another load, weight or life.
+    Load,
+    /// Another element, or another transport.
+    More,
+}
+
 impl Registrar {
     pub(super) fn registration(
         &mut self,
@@ -22,11 +32,15 @@ impl Registrar {
         let id = element.id;
         match self.admit(now, place, &handle, element) {
             Ok(element) => {
-                let (slot, changed) = self.register(now, place, &handle, &element, flags);
+                let seen = self.register(now, place, &handle, &element, flags);
                 let (rejected, errors) = (false, Vec::new());
                 self.send(now, place, &Message::RegistrationResponse { handle, id, rejected, errors });
-                if changed {
-                    self.touch_of(slot);
+                if let Some(pool) = self.space.find_pool(handle.as_bytes()) {
+                    match seen {
+                        Seen::Nothing => {}
+                        Seen::Load => self.touch_load(pool),
+                        Seen::More => self.touch(pool),
+                    }
                 }
             }
             Err(cause) => {
@@ -106,7 +120,7 @@ impl Registrar {
         Ok(())
     }
 
-    /// Enters the element; true if users see a change.
+    /// Enters the element; the result is what of it was not yet noted as a change of its pool.
     fn register(
         &mut self,
         now: Time,
@@ -114,21 +128,21 @@ impl Registrar {
         handle: &PoolHandle,
         element: &PoolElement,
         flags: StatusFlags,
-    ) -> (Slot, bool) {
+    ) -> Seen {
         let pool = self.space.find_pool(handle.as_bytes());
         let known = pool.and_then(|pool| self.space.find(pool, element.id));
-        let (slot, changed, journal) = match known {
-            Some(slot) => {
-                let before = self.space.element(slot).and_then(|known| known.decode());
-                let flags_before = self.space.element(slot).map(|known| known.flags());
-                let changed = self.space.replace(slot, element, flags);
-                (
-                    slot,
-                    changed,
-                    flags_before != Some(flags) || before.is_none_or(|before| lasting(&before, element)),
-                )
-            }
-            None => (self.space.insert(handle, element, flags), true, true),
+        let before = known.and_then(|slot| self.space.element(slot));
+        let before = before.and_then(|own| Some((own.decode()?, own.flags(), own.is_usable())));
+        let (slot, changed) = match known {
+            Some(slot) => (slot, self.space.replace(slot, element, flags)),
+            None => (self.space.insert(handle, element, flags), true),
+        };
+        let usable = self.space.element(slot).is_some_and(|own| own.is_usable());
+        let journal = before.as_ref().is_none_or(|(own, said, _)| *said != flags || lasting(own, element));
+        let seen = match before {
+            _ if !changed => Seen::Nothing,
+            Some((.., used)) if !journal && used == usable => Seen::Load,
+            _ => Seen::More,
         };
         self.attach(place, slot);
         let identity = self.connections.at(place).map_or(0, |connection| connection.identity);
@@ -152,7 +166,7 @@ impl Registrar {
         // A load that comes every second is no reason to forget that many users cannot reach the element.
         let up = !held_down && self.observe(now, slot, State::Up, Source::Registration);
         self.arm_element(slot);
-        (slot, changed && !up)
+        if up { Seen::Nothing } else { seen }
     }
 
     /// Makes the connection the one over which the element is reached.

@@ -76,20 +76,28 @@ impl Registrar {
         true
     }
 
-    pub(super) fn touch_of(&mut self, slot: Slot) {
-        if let Some(pool) = self.space.element(slot).map(|own| own.pool()) {
-            self.touch(pool);
+    /// A pool is not as its users know it: they are told when the event at hand is done.
+    pub(super) fn touch(&mut self, index: PoolIndex) {
+        if let Some(pool) = self.space.pool_mut(index) {
+            let due = pool.push.not_before;
+            self.touch_at(index, due);
         }
     }
 
-    /// A pool is not as its users know it: they are told when the event at hand is done.
-    pub(super) fn touch(&mut self, index: PoolIndex) {
+    /// The same for a load or weight.
+    pub(super) fn touch_load(&mut self, index: PoolIndex) {
+        if let Some(pool) = self.space.pool_mut(index) {
+            let due = pool.push.not_before.max(pool.push.loads_not_before);
+            self.touch_at(index, due);
+        }
+    }
+
+    fn touch_at(&mut self, index: PoolIndex, due: Time) {
         let Some(pool) = self.space.pool_mut(index) else { return };
         pool.sequence = pool.sequence.wrapping_add(1);
-        if pool.push.changed {
-            self.counters.coalesced += 1;
-        } else {
-            pool.push.changed = true;
+        self.counters.coalesced += u64::from(pool.push.due != NEVER);
+        pool.push.due = pool.push.due.min(due);
+        if self.changed.last() != Some(&index) {
             self.changed.push(index);
         }
     }
@@ -110,8 +118,7 @@ impl Registrar {
             // Nobody needs to be told at once that something is forgotten; the next push has it.
             pool.sequence = pool.sequence.wrapping_add(1);
         }
-        let due = pool.push.changed && pool.push.not_before <= now || pool.push.refresh <= now;
-        if due {
+        if pool.push.due <= now || pool.push.refresh <= now {
             self.push(now, index);
         }
         self.arm_pool(now, index);
@@ -123,10 +130,7 @@ impl Registrar {
         }
         let keep = self.config.tombstone_keep;
         let Some(pool) = self.space.pool_mut(index) else { return };
-        let mut due = pool.push.refresh;
-        if pool.push.changed {
-            due = due.min(pool.push.not_before);
-        }
+        let mut due = pool.push.refresh.min(pool.push.due);
         if let Some(oldest) = pool.tombstones.front() {
             due = due.min(now + keep.saturating_sub(oldest.at.age(now)));
         }

@@ -220,3 +220,26 @@ fn who_asks_on_without_taking_answers_is_cut_off() {
     assert_eq!(lab.closed.get(&2), Some(&CloseReason::Backlog));
     assert!(lab.take(2).len() < 50);
 }
+
+#[test]
+fn loads_are_gathered_for_longer_and_hold_nothing_else_up() {
+    let used = |load| PoolElement { policy: policy(0x4000_0001, &[load]), ..element(1) };
+    let mut lab = Lab::new();
+    lab.connect(1);
+    lab.answering.insert((1, 1));
+    lab.register(1, "dns", &used(0)).unwrap();
+    lab.connect(2);
+    lab.resolve(2, "dns", true, true);
+    lab.pass(seconds(2));
+    for load in 1..=100 {
+        lab.register(1, "dns", &used(load)).unwrap();
+        lab.pass(ms(100));
+    }
+    let pushed = lab.responses(2);
+    assert!((10..=12).contains(&pushed.len()), "10 s of loads: {}", pushed.len());
+    lab.register(1, "dns", &used(101)).unwrap();
+    lab.pass(ms(30));
+    lab.take(2);
+    lab.close(1);
+    assert_eq!(lab.responses(2).len(), 1, "a loss waits for no load");
+}
