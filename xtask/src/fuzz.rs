@@ -12,7 +12,8 @@ use clap::Args;
 use crate::{process, workspace};
 
 /// All targets: the files of `tests/fuzz/fuzz_targets`.
-const TARGETS: [&str; 5] = ["heartbeat", "nd_option", "key_file", "ospf_packet", "ospf_speaker"];
+const TARGETS: [&str; 7] =
+    ["heartbeat", "nd_option", "key_file", "ospf_packet", "ospf_speaker", "asap_message", "registrar"];
 
 /// What the compiler must add for libFuzzer to see which way an input went.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
