@@ -131,8 +131,8 @@ impl Lab {
         for (number, server) in lab.farm.servers.iter().enumerate() {
             lab.hosts.push(Host::start(speaker, number, server)?);
             lab.daemons.push(Some(Daemon::start(server, &lab.options[number])?));
-            // One after the other: FRR 8.4 keeps next hops for good if two servers of one address become Full within one of its
-            // calculations.
+            // One after the other: of servers that FRR or BIRD advertises, and that become Full within one calculation of an FRR
+            // router, it keeps next hops for good.
             lab.wait_for(&(0..=number).collect::<Vec<_>>())?;
         }
         Ok(lab)
