@@ -144,6 +144,22 @@ pub fn bgp_router(link: &str, servers: &[Server]) -> String {
     text
 }
 
+/// FRR as the router of servers that speak BGP.
+pub fn frr_bgp_router(servers: &[Server]) -> String {
+    let mut text = format!(
+        "hostname lab\nlog stdout\n!\nrouter bgp {ROUTER_AS}\n bgp router-id 10.0.0.1\n no bgp ebgp-requires-policy\n \
+         no bgp default ipv4-unicast\n timers bgp 3 9\n"
+    );
+    for server in servers {
+        text += &format!(" neighbor {0} remote-as {SERVERS_AS}\n neighbor {0} passive\n", server.address);
+    }
+    text += " address-family ipv6 unicast\n  maximum-paths 16\n";
+    for server in servers {
+        text += &format!("  neighbor {} activate\n", server.address);
+    }
+    text + " exit-address-family\n"
+}
+
 /// The address by which routers on the link reach a server.
 ///
 /// # Errors
