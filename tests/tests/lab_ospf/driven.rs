@@ -6,7 +6,7 @@ use anycast_user::control::Command;
 use crate::router::{BIRD, FRR, Kind};
 use crate::{Rig, need_lab};
 
-pub fn driven(kind: Kind, speaker: Speaker) {
+fn driven(kind: Kind, speaker: Speaker) {
     let mut rig = Rig::new(kind, speaker, 2, "");
     assert_eq!(rig.answering(), ["s1", "s2"], "flows are shared");
     rig.daemons[1].request(&Command::Drain { service: None }).unwrap();

@@ -6,7 +6,7 @@ mod driven;
 mod hops;
 mod keys;
 mod many;
-
+mod modes;
 mod native;
 mod restart;
 mod router;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anycast_tests::lab::bird::{self, Bird};
-use anycast_tests::lab::farm::{Farm, ROUTER_LINK};
+use anycast_tests::lab::farm::{Farm, ROUTER_LINK, SERVICE};
 use anycast_tests::lab::frr::{self, Frr};
 use anycast_tests::lab::namespace::Namespace;
 use anycast_tests::lab::routed;
@@ -166,6 +166,16 @@ impl Router {
                 && words.get(2) == Some(&router)
                 && age.is_some_and(|age| age < crate::MAX_AGE)
         })
+    }
+
+    /// Has its route to the service this tag?
+    pub fn tags(&self, namespace: &Namespace, tag: u32) -> bool {
+        let said = match self {
+            Self::Frr(frr) => frr.vtysh(namespace, &[&format!("show ipv6 route {SERVICE}/128 json")]),
+            Self::Bird(bird) => bird.birdc(&format!("show route for {SERVICE} all")),
+        };
+        let said = said.unwrap();
+        said.contains(&format!("\"tag\":{tag},")) || said.contains(&format!("OSPF.tag: 0x{tag:08x}"))
     }
 
     /// What it knows, for a test that fails.
