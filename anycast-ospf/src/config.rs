@@ -40,6 +40,8 @@ pub struct Config {
     /// Least time between two instances of an LSA. The RFC's `MinLSInterval` is 5 s (RFC 2328 B); the default here is 1 s, the
     /// least that receivers take (`MinLSArrival`), so that a second change soon after the first is there within two seconds.
     pub min_ls_interval: Duration,
+    /// Have routers calculate all routes anew when a service's prefix changed or left: FRR's keep dead next hops else.
+    pub recalculate: bool,
 }
 
 impl Config {
@@ -54,6 +56,7 @@ impl Config {
             load: None,
             limits: Limits::default(),
             min_ls_interval: Duration::from_secs(1),
+            recalculate: true,
         }
     }
 

@@ -36,6 +36,47 @@ fn a_changed_cost_is_there_at_once_and_a_second_change_within_two_seconds() {
 }
 
 #[test]
+fn routers_calculate_anew_when_a_prefix_changes_or_leaves_and_for_nothing_else() {
+    let seen = |lab: &Lab| {
+        let lsa = lab.peer(1).held(lab.now, LsType::ROUTER, US, 0).unwrap();
+        (lsa.header.sequence, router_lsa(lab, 1).links[0].metric)
+    };
+    let mut lab = settled(ROUTER);
+    let (sequence, cost) = seen(&lab);
+    assert!((10..=11).contains(&cost));
+    let other = 21 - cost;
+    lab.input(0, Input::Announce(service(), 200));
+    lab.run(millis(10));
+    assert_eq!(seen(&lab), (sequence + 1, other), "with the prefix");
+    // Two services change so close to each other that one Router-LSA must wait: each is followed by one all the same.
+    lab.input(0, Input::Withdraw(service()));
+    lab.run(millis(1100));
+    assert_eq!((metric(&lab, 1), seen(&lab)), (None, (sequence + 2, cost)));
+    lab.run(millis(200));
+    lab.input(0, Input::Announce(service(), 300));
+    lab.input(0, Input::Announce(lab::router_prefix(9), 300));
+    lab.run(millis(3000));
+    assert_eq!((metric(&lab, 1), seen(&lab)), (Some(300), (sequence + 4, cost)));
+    // Controls: what is known already, and load, are no reason; nor is anything where it is switched off.
+    lab.input(0, Input::Announce(service(), 300));
+    lab.input(0, Input::Load(service(), Load { permille: 900, capacity: 1000, rate: 900 }));
+    lab.run(Duration::from_secs(20));
+    assert_eq!(seen(&lab), (sequence + 4, cost));
+    assert_eq!(lab.peer(1).too_soon, 0);
+    let mut lab = Lab::new(1);
+    let mut config = Config::new(US, vec![interface("eth0")]);
+    config.recalculate = false;
+    lab.speaker(config, &[0]);
+    lab.router(ROUTER, Role::Designated, 0);
+    lab.input(0, Input::Announce(service(), 100));
+    lab.run(Duration::from_secs(5));
+    let before = seen(&lab);
+    lab.input(0, Input::Withdraw(service()));
+    lab.run(Duration::from_secs(5));
+    assert_eq!((metric(&lab, 1), seen(&lab)), (None, before));
+}
+
+#[test]
 fn drain_is_the_last_resort_and_withdraw_is_gone_and_comes_back() {
     let mut lab = settled(ROUTER);
     lab.input(0, Input::Drain(service()));

@@ -39,6 +39,19 @@ fn both_roles_become_full_and_the_route_is_there() {
 }
 
 #[test]
+fn a_router_that_waited_before_it_began_hears_at_once_who_leads() {
+    let mut lab = Lab::pair(1, SPEAKER, ROUTER);
+    lab.poke(1, |router, _| router.waiting = true);
+    lab.run_till("ExStart", millis(2000), |lab| lab.state(0, ROUTER) == NeighborState::ExStart);
+    lab.run(millis(100));
+    lab.poke(1, |router, _| router.waiting = false);
+    // Its first description comes with our next Hello; ours would be repeated in more than a second.
+    let took = lab.run_till("Full", millis(3000), |lab| lab.state(0, ROUTER) == NeighborState::Full);
+    assert!(took < millis(1050), "{took:?}");
+    assert_eq!(lab.peer(1).complaints, Vec::<String>::new());
+}
+
+#[test]
 fn a_stop_flushes_all_waits_for_acknowledgments_and_says_good_bye() {
     for router in [ROUTER, u32::MAX] {
         let mut lab = settled(router);
@@ -84,9 +97,11 @@ fn a_restarted_speaker_overtakes_its_old_lsas_once_and_flushes_what_it_no_longer
         let begin = lab.events.len();
         lab.start(0);
         lab.run_till("Full", millis(1500), |lab| lab.state(0, router) == NeighborState::Full);
-        lab.run(millis(1800));
-        let after = lab.peer(1).held(lab.now, LsType::ROUTER, US, 0).unwrap().header.sequence;
-        assert_eq!(after, before + 1, "once");
+        lab.run(millis(500));
+        let sequence = |lab: &Lab| lab.peer(1).held(lab.now, LsType::ROUTER, US, 0).unwrap().header.sequence;
+        assert_eq!(sequence(&lab), before + 1, "once");
+        lab.run(millis(1300));
+        assert_eq!(sequence(&lab), before + 2, "and once more, for the prefix that left");
         assert_eq!(lab.peer(1).too_soon, 0);
         assert_eq!(metric(&lab, 1), None, "nobody announced the service in this life");
         let fights = |event: &Event| matches!(event, Event::DuplicateRouterId { .. });

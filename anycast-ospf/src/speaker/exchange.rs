@@ -102,12 +102,18 @@ impl Speaker {
         match neighbor.state {
             NeighborState::Down | NeighborState::Init | NeighborState::TwoWay => return Ok(()),
             NeighborState::ExStart => {
-                let all = description.init && description.more && description.master;
+                let flags = description.init && description.more && description.master;
+                let claims = flags && description.headers.is_empty();
                 let none = !description.init && !description.master;
-                if all && description.headers.is_empty() && router > own_id {
+                if claims && router > own_id {
                     neighbor.master = false;
                     neighbor.dd_sequence = description.sequence;
                 } else if !(none && description.sequence == neighbor.dd_sequence && router < own_id) {
+                    // It begins only now: a router that still waits to become Designated Router ignored our claim, and would not hear
+                    // it again for a whole retransmit interval.
+                    if claims && router < own_id {
+                        self.repeat_description(now, interface, router);
+                    }
                     return Ok(());
                 }
                 neighbor.options = description.options;

@@ -34,7 +34,7 @@ use crate::interface::Interface;
 use crate::lsdb::{Database, InterfaceId, Scope, Slot};
 use crate::neighbor::Neighbor;
 use crate::problem::Rejection;
-use crate::{RouterId, Time};
+use crate::{AreaId, RouterId, Time};
 use originate::Own;
 use services::Service;
 use stop::Phase;
@@ -58,6 +58,8 @@ pub struct Speaker {
     own: BTreeMap<Slot, Own>,
     /// Something changed that own LSAs follow from.
     dirty: bool,
+    /// Areas whose routers are to calculate anew, see [`originate`].
+    recalculate: BTreeSet<AreaId>,
     /// An own LSA is due then.
     originate_at: Option<Time>,
     /// An LSA of `MaxAge` may leave then.
@@ -81,6 +83,7 @@ impl Speaker {
             services: BTreeMap::new(),
             own: BTreeMap::new(),
             dirty: false,
+            recalculate: BTreeSet::new(),
             originate_at: None,
             sweep_at: None,
             phase: Phase::Running,

@@ -9,6 +9,12 @@
 //!   once with the link, and lose the second; and an instance of an earlier life that turns up during the exchange is only remembered
 //!   and overtaken once, when all is loaded.
 //! * A Router-LSA without links is no first word: Backup and Designated Router become Full one after the other.
+//!
+//! With every change of a service's prefix the Router-LSA changes too: the metric of its links goes up and down by one. No route leads
+//! through this host, so nobody uses it; but routers calculate anew. FRR's ospf6d (8.4.4, and its source of August 2026) applies a
+//! changed prefix by itself, and knows of the first of several equal paths not which next hops are its own, until it has calculated
+//! once more (`ospf6_intra_prefix_lsa_add` copies the list of `route->path`, which is empty). If that path leaves, its next hops stay:
+//! a dead server keeps its share of the traffic. The calculation builds them from what is there.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -47,6 +53,8 @@ pub(super) struct Own {
     highest: Option<i32>,
     /// An instance that this speaker did not originate is in the database, since then.
     stale: Option<Time>,
+    /// Of a Router-LSA: which of two equivalent ones it is.
+    odd: bool,
     /// When newer instances came, newest last.
     fights: VecDeque<Time>,
 }
@@ -67,10 +75,22 @@ impl Speaker {
         }
         self.dirty = false;
         self.originate_at = None;
+        if self.bring(now) && self.config.recalculate && self.phase.advertises() {
+            self.recalculate = self.interfaces.iter().map(|own| own.config.area).collect();
+            self.bring(now);
+        }
+    }
+
+    /// Brings own LSAs to what they should be, as far as it is time. True if a service's prefix changed by that.
+    fn bring(&mut self, now: Time) -> bool {
+        let mut moved = false;
         let desired = self.desired();
         for (slot, wanted) in &desired {
             match self.due(now, slot, wanted) {
-                Some(at) if at <= now => self.originate_one(now, *slot, &wanted.body),
+                Some(at) if at <= now => {
+                    moved |= slot.key.ls_type == LsType::INTRA_AREA_PREFIX && self.changes(now, slot, wanted);
+                    self.originate_one(now, *slot, &wanted.body);
+                }
                 Some(at) => self.wake(at),
                 None => {}
             }
@@ -79,11 +99,22 @@ impl Speaker {
             self.own.keys().filter(|slot| !desired.contains_key(slot)).copied().collect::<Vec<_>>();
         for slot in unwanted {
             match self.flush_due(now, &slot) {
-                Some(at) if at <= now => self.flush_own(now, slot),
+                Some(at) if at <= now => {
+                    moved |= slot.key.ls_type == LsType::INTRA_AREA_PREFIX;
+                    self.flush_own(now, slot);
+                }
                 Some(at) => self.wake(at),
                 None => {}
             }
         }
+        moved
+    }
+
+    /// Is it more than a refresh?
+    fn changes(&self, now: Time, slot: &Slot, wanted: &Desired) -> bool {
+        self.database
+            .entry(slot)
+            .is_none_or(|entry| entry.header(now).is_max_age() || *entry.lsa().body != *wanted.body)
     }
 
     fn wake(&mut self, at: Time) {
@@ -150,8 +181,13 @@ impl Speaker {
         let lsa = Lsa::new(slot.key, sequence, 0, body);
         // What is originated here always has room.
         if self.database.install(now, slot, lsa, Origin::Own).is_ok() {
+            let odd = match (slot.key.ls_type, slot.scope) {
+                (LsType::ROUTER, Scope::Area(area)) => self.recalculate.remove(&area),
+                _ => false,
+            };
             let own = self.own.entry(slot).or_default();
             (own.sent, own.highest, own.stale, own.originated) = (Some(now), Some(sequence), None, true);
+            own.odd ^= odd;
             self.tell(Event::Originated { slot, sequence });
             self.flood(now, slot, None);
             self.wake(now + LS_REFRESH);
@@ -236,7 +272,10 @@ impl Speaker {
         for (area, interfaces) in areas {
             let scope = Scope::Area(area);
             if host && let Some(first) = interfaces.first() {
-                let links = interfaces.iter().flat_map(|own| links(own)).collect::<Vec<_>>();
+                let key = LsaKey { ls_type: LsType::ROUTER, link_state_id: 0, advertising_router };
+                let odd = self.own.get(&Slot { scope, key }).is_some_and(|own| own.odd)
+                    != self.recalculate.contains(&area);
+                let links = interfaces.iter().flat_map(|own| links(own, odd)).collect::<Vec<_>>();
                 let external = matches!(self.config.advertise, Advertise::External { .. });
                 let flags = if external { RouterLsa::FLAG_E } else { 0 };
                 let only_again = links.is_empty();
@@ -280,13 +319,13 @@ pub(super) const fn prefix_options(prefix: &crate::codec::body::Prefix) -> Prefi
 }
 
 /// The links of an interface in the Router-LSA (RFC 5340 4.4.3.2): to whom the adjacency is full.
-fn links(own: &Interface) -> Vec<RouterLink> {
+fn links(own: &Interface, odd: bool) -> Vec<RouterLink> {
     let Some(link) = own.link else { return Vec::new() };
     let to = |kind, router: &RouterId| {
         let neighbor = own.neighbors.get(router).filter(|neighbor| neighbor.state == NeighborState::Full)?;
         Some(RouterLink {
             kind,
-            metric: own.config.cost,
+            metric: own.config.cost.saturating_add(odd.into()),
             interface_id: link.ifindex,
             neighbor_interface_id: neighbor.interface_id,
             neighbor_router_id: *router,

@@ -86,6 +86,8 @@ pub struct Router {
     pub database: BTreeMap<LsaKey, Held>,
     /// Destination and payload.
     pub out: Vec<(Ipv6Addr, Vec<u8>)>,
+    /// Waits to hear who is Designated Router: says hello, and no more.
+    pub waiting: bool,
     /// LSAs that came too soon after the last instance.
     pub too_soon: u64,
     /// What a speaker must never do.
@@ -121,6 +123,7 @@ impl Router {
             peers: BTreeMap::new(),
             database: BTreeMap::new(),
             out: Vec::new(),
+            waiting: false,
             too_soon: 0,
             complaints: Vec::new(),
             designated,
@@ -281,7 +284,7 @@ impl Router {
             options: self.options,
             hello_interval: self.intervals.0,
             dead_interval: self.intervals.1,
-            designated_router: self.designated,
+            designated_router: if self.waiting { RouterId::NONE } else { self.designated },
             backup_designated_router: self.backup,
             neighbors: self.peers.keys().copied().collect(),
         };

@@ -57,6 +57,7 @@ pub struct Ospf {
     pub enterprise: Option<Spanned<i64>>,
     pub key_file: Option<Spanned<PathBuf>>,
     pub frr84_compat: Option<bool>,
+    pub recalculate: Option<bool>,
     pub guard: Option<bool>,
     #[serde(default)]
     pub interface: Vec<Spanned<Uplink>>,

@@ -43,6 +43,8 @@ pub struct Native {
     pub key_file: Option<PathBuf>,
     /// Compute digests as FRR 8.4 does.
     pub frr84_compat: bool,
+    /// Have routers calculate all routes anew when a service's prefix changed or left.
+    pub recalculate: bool,
 }
 
 /// An interface on which OSPF is spoken.

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Least time between two changes: no receiver takes two within a second, and BIRD works once in it.
 const PAUSE: Duration = Duration::from_millis(2_500);
+/// The same for BIRD on the servers, which lets 5 s pass between two instances of an LSA (`MinLSInterval`, RFC 2328 B).
+const PAUSE_OF_BIRD: Duration = Duration::from_millis(5_500);
 /// And so much more, at random.
 const PHASE: Duration = Duration::from_millis(1_000);
 
@@ -68,6 +70,7 @@ enum Victim {
 
 /// Servers with a speaker, and the router. Processes go before what they run in.
 struct Lab {
+    pause: Duration,
     daemons: Vec<Option<Daemon>>,
     options: Vec<DaemonOptions>,
     responders: Vec<Option<DnsResponder>>,
@@ -126,13 +129,21 @@ impl Lab {
                 routed::daemon(speaker, number, server, &more)
             })
             .collect();
-        let mut lab =
-            Self { daemons: Vec::new(), options, responders, hosts: Vec::new(), _router: router, farm };
+        let pause = if speaker == Speaker::BirdBirdc { PAUSE_OF_BIRD } else { PAUSE };
+        let mut lab = Self {
+            pause,
+            daemons: Vec::new(),
+            options,
+            responders,
+            hosts: Vec::new(),
+            _router: router,
+            farm,
+        };
         for (number, server) in lab.farm.servers.iter().enumerate() {
             lab.hosts.push(Host::start(speaker, number, server)?);
             lab.daemons.push(Some(Daemon::start(server, &lab.options[number])?));
-            // One after the other: FRR 8.4 keeps next hops for good if two servers of one address become Full within one of its
-            // calculations.
+            // One after the other: of servers that FRR or BIRD advertises, and that become Full within one calculation of an FRR
+            // router, it keeps next hops for good.
             lab.wait_for(&(0..=number).collect::<Vec<_>>())?;
         }
         Ok(lab)
@@ -159,7 +170,7 @@ impl Lab {
     }
 
     fn pause(&self, random: &mut Random) {
-        std::thread::sleep(PAUSE + random.up_to(PHASE));
+        std::thread::sleep(self.pause + random.up_to(PHASE));
     }
 
     /// Drained and undrained: the cost changes, and the router uses one server, or both.

@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> Result<()> {
     let bird = Bird::start(
         &second.namespace,
         &second.directory.join("routing"),
-        &bird::router("10.0.0.2", SERVER, 1, ""),
+        &bird::router("10.0.0.2", &[bird::OspfInterface { name: SERVER, priority: 1, more: "" }]),
     )?;
     let mut responders = Vec::new();
     let mut daemons = Vec::new();

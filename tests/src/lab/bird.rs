@@ -90,14 +90,29 @@ impl Bird {
     }
 }
 
-/// A router's configuration: OSPFv3 in the backbone on `link` with Hello 1 s, dead 4 s, and all routes into the kernel, several next
-/// hops in one. `more` stands within the interface's braces.
-pub fn router(router_id: &str, link: &str, priority: u8, more: &str) -> String {
-    format!(
+/// An interface of BIRD's OSPFv3.
+#[derive(Clone, Copy, Debug)]
+pub struct OspfInterface<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Priority to become Designated Router; 0 = never.
+    pub priority: u8,
+    /// More within its braces; what is said here holds.
+    pub more: &'a str,
+}
+
+/// A router's configuration: OSPFv3 in the backbone with Hello 1 s, dead 4 s, and all routes into the kernel, several next hops in
+/// one.
+pub fn router(router_id: &str, interfaces: &[OspfInterface<'_>]) -> String {
+    let mut text = format!(
         "log stderr all;\nrouter id {router_id};\nprotocol device {{ scan time 2; }}\n\
          protocol kernel {{ ipv6 {{ export all; }}; merge paths yes limit 16; }}\n\
-         protocol ospf v3 {{ tick 1; ecmp yes limit 16; ipv6 {{ import all; export none; }}; area 0 {{\n\
-         interface \"{link}\" {{ type broadcast; hello 1; dead 4; wait 2; priority {priority}; cost 10; check link yes; {more} }};\n\
-         }}; }}\n"
-    )
+         protocol ospf v3 {{ tick 1; ecmp yes limit 16; ipv6 {{ import all; export none; }}; area 0 {{\n"
+    );
+    for OspfInterface { name, priority, more } in interfaces {
+        text += &format!(
+            "interface \"{name}\" {{ type broadcast; hello 1; dead 4; wait 2; priority {priority}; cost 10; check link yes; {more} }};\n"
+        );
+    }
+    text + "}; }\n"
 }

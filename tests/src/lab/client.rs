@@ -22,6 +22,9 @@ const NAP: Duration = Duration::from_millis(20);
 /// A query that has no answer after this time gets none.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 
+/// How long answers of many flows are waited for.
+const FLOWS: Duration = Duration::from_millis(500);
+
 /// Room for answers that come while the client's thread does not run.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -242,6 +245,33 @@ fn listen(socket: &UdpSocket, shared: &Shared) {
             (None, None) => {}
         }
     }
+}
+
+/// Asks `service` once from each of so many ports, which are as many flows, and counts the answers by server.
+///
+/// # Errors
+/// No socket, or no route.
+pub fn flows(namespace: &Namespace, service: IpAddr, flows: u16) -> Result<BTreeMap<String, u64>> {
+    let ask = |number: u16| -> Result<UdpSocket> {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        socket.connect((service, 53))?;
+        socket.send(&Query::new(number, &format!("q{number}.whoami.example."), kind::TXT)?.emit())?;
+        Ok(socket)
+    };
+    let sockets = namespace.run(|| (0..flows).map(ask).collect::<Result<Vec<_>>>());
+    let deadline = Instant::now() + FLOWS;
+    let mut servers = BTreeMap::new();
+    let mut buffer = [0; 1500];
+    for socket in sockets.with_context(|| format!("ask {service} from {flows} ports"))? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        // Without an answer there is nothing to count.
+        let Ok(length) = socket.recv(&mut buffer) else { continue };
+        if let Some(server) = Response::parse(&buffer[..length]).ok().and_then(|response| response.text) {
+            *servers.entry(server).or_default() += 1;
+        }
+    }
+    Ok(servers)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

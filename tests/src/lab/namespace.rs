@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -186,4 +187,16 @@ impl Drop for Namespace {
 pub fn veth(one: &Namespace, one_name: &str, other: &Namespace, other_name: &str) -> Result<()> {
     one.ip(&["link", "add", one_name, "type", "veth", "peer", "name", other_name, "netns", other.name()])
         .map(drop)
+}
+
+/// A wire between two namespaces, with an address of a /64 at each end: names and addresses in the order of the namespaces.
+///
+/// # Errors
+/// As [`Namespace::ip`].
+pub fn cable(ends: [&Namespace; 2], names: [&str; 2], addresses: [Ipv6Addr; 2]) -> Result<()> {
+    veth(ends[0], names[0], ends[1], names[1])?;
+    for ((end, name), address) in ends.into_iter().zip(names).zip(addresses) {
+        end.ip_batch(&format!("link set {name} up\naddr add {address}/64 dev {name}\n"))?;
+    }
+    Ok(())
 }

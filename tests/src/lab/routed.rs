@@ -29,6 +29,8 @@ pub enum Speaker {
     BirdBirdc,
     /// A kernel route, which BIRD redistributes by BGP.
     RouteBirdBgp,
+    /// The same with FRR.
+    RouteFrrBgp,
 }
 
 /// What runs on a server besides the daemon.
@@ -84,18 +86,35 @@ impl Host {
                 Self::Bird(Bird::start(&server.namespace, &directory, &configuration)?)
             }
             Speaker::RouteBirdBgp => {
-                // As in docs/ospf.md.
-                let configuration = format!(
-                    "{head}protocol kernel {{ learn; scan time 1; ipv6 {{ import where krt_source = 172; export none; }}; }}\n\
-                     protocol bgp {{ local {} as {SERVERS_AS}; neighbor {} as {ROUTER_AS}; hold time 9; \
-                     ipv6 {{ import none; export filter {{ bgp_med = krt_metric; accept; }}; next hop self; }}; }}\n",
-                    server.address,
-                    super::farm::ROUTER_ADDRESS
-                );
+                let configuration =
+                    example(include_str!("../../../dist/examples/bird-bgp.conf"), &router_id, server);
                 Self::Bird(Bird::start(&server.namespace, &directory, &configuration)?)
+            }
+            Speaker::RouteFrrBgp => {
+                let configuration =
+                    example(include_str!("../../../dist/examples/frr-bgp.conf"), &router_id, server);
+                Self::Frr(Frr::start(&server.namespace, &directory, &[("bgpd", configuration)])?)
             }
         })
     }
+
+    /// Kills it without a farewell.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Frr(frr) => frr.kill(),
+            Self::Bird(bird) => bird.kill(),
+        }
+    }
+}
+
+/// An example's text, which is that of the lab's first server, for any of them.
+fn example(text: &str, router_id: &str, server: &Server) -> String {
+    let first = ("10.0.1.1", "2001:db8:53:1::1:1");
+    text.replace(first.0, router_id).replace(first.1, &server.address.to_string())
 }
 
 /// The router id of server `number`, counted from 0.
@@ -123,7 +142,7 @@ pub fn daemon(speaker: Speaker, number: usize, server: &Server, more: &str) -> D
             "[ospf]\ndriver = \"bird\"\n{more}\n[ospf.bird]\ncontrol_socket = \"{directory}/bird.ctl\"\n\
              include = \"{directory}/anycast.conf\"\n"
         ),
-        Speaker::RouteBirdBgp => format!("[ospf]\ndriver = \"route\"\n{more}\n"),
+        Speaker::RouteBirdBgp | Speaker::RouteFrrBgp => format!("[ospf]\ndriver = \"route\"\n{more}\n"),
     };
     DaemonOptions { tables, ..DaemonOptions::with(service) }
 }
@@ -143,6 +162,22 @@ pub fn bgp_router(link: &str, servers: &[Server]) -> String {
         );
     }
     text
+}
+
+/// FRR as the router of servers that speak BGP.
+pub fn frr_bgp_router(servers: &[Server]) -> String {
+    let mut text = format!(
+        "hostname lab\nlog stdout\n!\nrouter bgp {ROUTER_AS}\n bgp router-id 10.0.0.1\n no bgp ebgp-requires-policy\n \
+         no bgp default ipv4-unicast\n timers bgp 3 9\n"
+    );
+    for server in servers {
+        text += &format!(" neighbor {0} remote-as {SERVERS_AS}\n neighbor {0} passive\n", server.address);
+    }
+    text += " address-family ipv6 unicast\n  maximum-paths 16\n";
+    for server in servers {
+        text += &format!("  neighbor {} activate\n", server.address);
+    }
+    text + " exit-address-family\n"
 }
 
 /// The address by which routers on the link reach a server.

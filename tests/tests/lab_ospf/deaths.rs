@@ -6,7 +6,8 @@ use anycast_tests::lab::daemon::anycast;
 use anycast_tests::lab::routed::Speaker;
 use anycast_tests::lab::wait_until;
 
-use crate::{Kind, PATIENCE, Rig, need_lab};
+use crate::router::{BIRD, FRR, Kind};
+use crate::{PATIENCE, Rig, need_lab};
 
 fn killed(kind: Kind, speaker: Speaker) {
     let mut rig = Rig::new(kind, speaker, 1, "");
@@ -27,25 +28,25 @@ fn killed(kind: Kind, speaker: Speaker) {
 #[test]
 fn frr_withdraws_for_a_killed_daemon() {
     need_lab!("frr_withdraws_for_a_killed_daemon");
-    killed(Kind::Frr, Speaker::FrrVtysh);
+    killed(FRR, Speaker::FrrVtysh);
 }
 
 #[test]
 fn bird_withdraws_for_a_killed_daemon() {
     need_lab!("bird_withdraws_for_a_killed_daemon");
-    killed(Kind::Bird(""), Speaker::BirdBirdc);
+    killed(BIRD, Speaker::BirdBirdc);
 }
 
 #[test]
 fn kernel_routes_go_with_a_killed_daemon() {
     need_lab!("kernel_routes_go_with_a_killed_daemon");
-    killed(Kind::Bgp, Speaker::RouteBirdBgp);
+    killed(Kind::BirdBgp, Speaker::RouteBirdBgp);
 }
 
 #[test]
 fn a_killed_guard_is_replaced_and_does_its_work() {
     need_lab!("a_killed_guard_is_replaced_and_does_its_work");
-    let mut rig = Rig::new(Kind::Bgp, Speaker::RouteBirdBgp, 1, "");
+    let mut rig = Rig::new(Kind::BirdBgp, Speaker::RouteBirdBgp, 1, "");
     let daemon = rig.daemons[0].child().pid();
     let children = || {
         let listed = std::fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children")).unwrap();

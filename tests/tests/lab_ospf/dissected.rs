@@ -8,7 +8,8 @@ use anycast_tests::lab::tshark::dissect;
 use anycast_tests::lab::{Capture, Daemon, wait_until};
 use anycast_user::control::Command;
 
-use crate::{Kind, PATIENCE, Rig, need_lab};
+use crate::router::FRR;
+use crate::{PATIENCE, Rig, need_lab};
 
 /// Of Ethernet, IPv6 without extension headers, and OSPF.
 const NEXT_HEADER: usize = 14 + 6;
@@ -24,7 +25,7 @@ const FIELDS: [&str; 5] =
 #[test]
 fn every_packet_is_read_by_wireshark_as_it_is_meant() {
     need_lab!("every_packet_is_read_by_wireshark_as_it_is_meant");
-    let mut rig = Rig::new(Kind::Frr, Speaker::Native, 1, "");
+    let mut rig = Rig::new(FRR, Speaker::Native, 1, "");
     // A whole life: the adjacency, a change, death and return of the service, a restart.
     rig.daemons.remove(0).terminate().unwrap();
     rig.wait_for_next_hops(&[]);

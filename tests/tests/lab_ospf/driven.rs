@@ -1,9 +1,10 @@
-//! Daemons that already run on the servers, driven: FRR by vtysh, BIRD by its control socket, BGP through kernel routes.
+//! Daemons that already run on the servers, driven: FRR by vtysh, BIRD by its control socket.
 
 use anycast_tests::lab::routed::Speaker;
 use anycast_user::control::Command;
 
-use crate::{Kind, Rig, need_lab};
+use crate::router::{BIRD, FRR, Kind};
+use crate::{Rig, need_lab};
 
 fn driven(kind: Kind, speaker: Speaker) {
     let mut rig = Rig::new(kind, speaker, 2, "");
@@ -22,17 +23,11 @@ fn driven(kind: Kind, speaker: Speaker) {
 #[test]
 fn frr_on_the_servers_does_as_the_daemon_says() {
     need_lab!("frr_on_the_servers_does_as_the_daemon_says");
-    driven(Kind::Frr, Speaker::FrrVtysh);
+    driven(FRR, Speaker::FrrVtysh);
 }
 
 #[test]
 fn bird_on_the_servers_does_as_the_daemon_says() {
     need_lab!("bird_on_the_servers_does_as_the_daemon_says");
-    driven(Kind::Bird(""), Speaker::BirdBirdc);
-}
-
-#[test]
-fn kernel_routes_reach_a_bgp_router() {
-    need_lab!("kernel_routes_reach_a_bgp_router");
-    driven(Kind::Bgp, Speaker::RouteBirdBgp);
+    driven(BIRD, Speaker::BirdBirdc);
 }

@@ -1,69 +1,84 @@
-//! Keys that change while the daemon runs (RFC 7166 3.2).
+//! Authenticated adjacencies (RFC 7166).
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
 use anycast_tests::lab::routed::Speaker;
 use anycast_tests::lab::wait_until;
-use anycast_user::control::{Answer, Command};
-use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
-use crate::{Kind, PATIENCE, Rig, Router, need_lab};
+use crate::router::Kind;
+use crate::{PATIENCE, Rig, need_lab};
 
-/// BIRD takes both and signs with the first.
-const BOTH: &str = "authentication cryptographic; password \"old\" { id 7; algorithm hmac sha256; }; \
-                    password \"new\" { id 8; algorithm hmac sha256; };";
-
-/// Longer than the routers' dead interval of 4 s.
-const DEAD: Duration = Duration::from_secs(6);
-
-fn write(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+/// A key file.
+pub struct Keys {
+    _directory: TempDir,
+    file: PathBuf,
 }
 
-fn full_for(rig: &Rig) -> Option<f64> {
-    let Answer::Ospf(picture) = rig.daemons[0].request(&Command::Ospf).unwrap() else { panic!() };
-    let full = picture.neighbors.iter().find(|neighbor| neighbor.state == "Full");
-    full.map(|neighbor| neighbor.state_seconds)
+impl Keys {
+    pub fn new(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ospf.keys");
+        let keys = Self { _directory: directory, file };
+        keys.write(text);
+        keys
+    }
+
+    pub fn write(&self, text: &str) {
+        std::fs::write(&self.file, text).unwrap();
+        std::fs::set_permissions(&self.file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    /// The line of `[ospf]`.
+    pub fn line(&self) -> String {
+        format!("key_file = \"{}\"", self.file.display())
+    }
+}
+
+/// A server of which the router becomes no neighbour, and that says why.
+fn refused(kind: Kind, more: &str) {
+    let rig = Rig::at_once(kind, Speaker::Native, 1, more);
+    wait_until("packets are refused", PATIENCE, || {
+        let rejected = &rig.picture(0).interfaces[0].rejected;
+        rejected.iter().any(|rejected| rejected.reason == "auth" && rejected.total >= 3)
+    })
+    .unwrap();
+    assert_eq!(rig.picture(0).neighbors, []);
+    assert_eq!(rig.next_hops(), Vec::<String>::new());
+    let log = rig.daemons[0].log();
+    assert!(log.contains("auth"), "the log does not say why: {log}");
+}
+
+fn taken(kind: Kind, more: &str) {
+    let rig = Rig::new(kind, Speaker::Native, 1, more);
+    rig.wait_until_full(0, &[("10.0.0.1", "DR")]);
+    assert!(rig.picture(0).interfaces[0].authenticated);
+    assert_eq!(rig.answering(), ["s1"]);
+}
+
+const BIRD: Kind =
+    Kind::Bird("authentication cryptographic; password \"between us\" { id 7; algorithm hmac sha256; };");
+
+const FRR: Kind = Kind::Frr(" ipv6 ospf6 authentication key-id 7 hash-algo hmac-sha-256 key between-us\n");
+
+#[test]
+fn with_a_key_bird_takes_the_route_and_with_another_does_not() {
+    need_lab!("with_a_key_bird_takes_the_route_and_with_another_does_not");
+    let keys = Keys::new("7 hmac-sha-256 \"between us\"\n");
+    taken(BIRD, &keys.line());
+    // Control: with another secret they do not become neighbours, and each counts why.
+    keys.write("7 hmac-sha-256 \"between them\"\n");
+    refused(BIRD, &keys.line());
 }
 
 #[test]
-fn keys_are_rolled_over_without_a_break() {
-    need_lab!("keys_are_rolled_over_without_a_break");
-    let directory = tempfile::tempdir().unwrap();
-    let keys = directory.path().join("ospf.keys");
-    write(&keys, "7 hmac-sha-256 old\n");
-    let mut rig =
-        Rig::new(Kind::Bird(BOTH), Speaker::Native, 1, &format!("key_file = \"{}\"", keys.display()));
-    write(&keys, "8 hmac-sha-256 new\n7 hmac-sha-256 old\n");
-    rig.daemons[0].child().signal(Signal::SIGHUP).unwrap();
-    wait_until("they are read", PATIENCE, || rig.daemons[0].log().contains("OSPF: keys read again")).unwrap();
-    // The router knows the new one only: what is not signed with it does not count any more.
-    let Router::Bird(bird) = &rig.router else { panic!() };
-    let file = bird.socket().with_file_name("bird.conf");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let old = "password \"old\" { id 7; algorithm hmac sha256; };";
-    assert!(text.contains(old));
-    std::fs::write(&file, text.replace(old, "")).unwrap();
-    bird.birdc("configure").unwrap();
-    let since = Instant::now();
-    wait_until("a dead interval has passed", PATIENCE, || since.elapsed() > DEAD).unwrap();
-    assert!(full_for(&rig).is_some_and(|seconds| seconds > DEAD.as_secs_f64()), "never broken");
-    // Control: with the old one alone they part.
-    write(&keys, "7 hmac-sha-256 old\n");
-    rig.daemons[0].child().signal(Signal::SIGHUP).unwrap();
-    wait_until("they part", PATIENCE, || full_for(&rig).is_none()).unwrap();
-    // A file that is wrong changes nothing, and says so.
-    write(&keys, "8 md5 new\n");
-    rig.daemons[0].child().signal(Signal::SIGHUP).unwrap();
-    wait_until("an alarm", PATIENCE, || {
-        rig.daemons[0]
-            .status()
-            .unwrap()
-            .alarms
-            .iter()
-            .any(|alarm| alarm.contains("ospf.keys:1: no algorithm"))
-    })
-    .unwrap();
+fn with_a_key_frr_84_takes_the_route_through_the_switch_alone() {
+    need_lab!("with_a_key_frr_84_takes_the_route_through_the_switch_alone");
+    let keys = Keys::new("7 hmac-sha-256 between-us\n");
+    let switched = format!("{}\nfrr84_compat = true", keys.line());
+    taken(FRR, &switched);
+    // Controls: without the switch, and with it and another secret.
+    refused(FRR, &keys.line());
+    keys.write("7 hmac-sha-256 between-them\n");
+    refused(FRR, &switched);
 }

@@ -1,21 +1,34 @@
 //! Services advertised by OSPFv3: the daemon's own speaker, and other daemons that it drives, with real routers.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as the tests do, by a panic")]
 
+mod bgp;
 mod deaths;
 mod dissected;
 mod driven;
+mod hops;
 mod keys;
+mod many;
+mod modes;
 mod native;
+mod restart;
+mod rollover;
+mod router;
+mod succession;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anycast_tests::lab::client::flows;
+use anycast_tests::lab::daemon::DaemonOptions;
 use anycast_tests::lab::farm::{ROUTER_LINK, SERVICE};
-use anycast_tests::lab::frr::{OspfInterface, ospf6d};
+use anycast_tests::lab::namespace::Namespace;
 use anycast_tests::lab::route_watch::next_hops;
 use anycast_tests::lab::routed::{self, Host, Speaker};
-use anycast_tests::lab::{
-    Bird, Client, Daemon, DnsResponder, Farm, FarmOptions, Frr, bird, wait_for, wait_until,
-};
+use anycast_tests::lab::{Daemon, DnsResponder, Farm, FarmOptions, wait_for, wait_until};
+use anycast_user::control::{Answer, Command};
+use anycast_user::telemetry::ospf::{Lsa, Ospf};
+
+use router::{Kind, Link, Router};
 
 /// How long anything may take but what is measured: OSPF waits for whole seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,57 +44,10 @@ macro_rules! need_lab {
     };
 }
 
-/// Who is the router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// FRR's ospf6d.
-    Frr,
-    /// BIRD, by OSPFv3, with these further lines of its interface.
-    Bird(&'static str),
-    /// BIRD, by BGP.
-    Bgp,
-}
-
-/// The router's daemon.
-enum Router {
-    Frr(Frr),
-    Bird(Bird),
-}
-
-impl Router {
-    /// One that is Designated Router of the servers' link, or their BGP neighbour.
-    fn start(kind: Kind, farm: &Farm) -> Self {
-        let directory = farm.directory().join("router");
-        let bird =
-            |configuration: &str| Self::Bird(Bird::start(&farm.router, &directory, configuration).unwrap());
-        match kind {
-            Kind::Frr => {
-                let link =
-                    OspfInterface { name: ROUTER_LINK, priority: 1, passive: false, cost: 10, more: "" };
-                let configuration = ospf6d("10.0.0.1", &[link]);
-                Self::Frr(Frr::start(&farm.router, &directory, &[("ospf6d", configuration)]).unwrap())
-            }
-            Kind::Bird(more) => bird(&bird::router("10.0.0.1", ROUTER_LINK, 1, more)),
-            Kind::Bgp => bird(&routed::bgp_router(ROUTER_LINK, &farm.servers)),
-        }
-    }
-
-    /// What it knows, for a test that fails.
-    fn describe(&self, farm: &Farm) -> String {
-        match self {
-            Self::Frr(frr) => {
-                let show = ["show ipv6 ospf6 neighbor", "show ipv6 ospf6 route detail"];
-                frr.vtysh(&farm.router, &show)
-            }
-            Self::Bird(bird) => bird.birdc("show route all"),
-        }
-        .unwrap_or_else(|error| format!("{error:#}"))
-    }
-}
-
 /// Servers with a DNS service and a daemon each. Processes go before what they run in.
 struct Rig {
     daemons: Vec<Daemon>,
+    options: Vec<DaemonOptions>,
     responders: Vec<DnsResponder>,
     hosts: Vec<Host>,
     router: Router,
@@ -91,33 +57,48 @@ struct Rig {
 impl Rig {
     /// `more`: more lines of `[ospf]` on each server.
     fn new(kind: Kind, speaker: Speaker, servers: usize, more: &str) -> Self {
-        Self::start(kind, speaker, servers, more, true)
+        let mut rig = Self::idle(kind, speaker, servers, more);
+        for number in 0..servers {
+            rig.start(number);
+            // One after the other, see `frr_uses_no_next_hop_of_a_route_that_left`: drivers do not make routers calculate.
+            rig.wait_for_next_hops(&(0..=number).collect::<Vec<_>>());
+        }
+        rig
     }
 
-    /// The same, of servers that no route will come from.
-    fn unrouted(kind: Kind, speaker: Speaker, servers: usize, more: &str) -> Self {
-        Self::start(kind, speaker, servers, more, false)
+    /// The same, with all daemons started at once, and nothing waited for.
+    fn at_once(kind: Kind, speaker: Speaker, servers: usize, more: &str) -> Self {
+        let mut rig = Self::idle(kind, speaker, servers, more);
+        (0..servers).for_each(|number| rig.start(number));
+        rig
     }
 
-    fn start(kind: Kind, speaker: Speaker, servers: usize, more: &str, wait: bool) -> Self {
+    /// The same before any daemon was started.
+    fn idle(kind: Kind, speaker: Speaker, servers: usize, more: &str) -> Self {
         let farm = Farm::new(&FarmOptions { servers, ..FarmOptions::default() }).unwrap();
+        let router = Router::start(kind, &farm);
+        Self::with_router(farm, router, speaker, more)
+    }
+
+    /// The same with a router that runs already.
+    fn with_router(farm: Farm, router: Router, speaker: Speaker, more: &str) -> Self {
         // By flow, not by address: one client is many.
         farm.router.sysctl("net/ipv6/fib_multipath_hash_policy", "1").unwrap();
-        let router = Router::start(kind, &farm);
         let each = || farm.servers.iter().enumerate();
         let hosts = each().map(|(number, server)| Host::start(speaker, number, server).unwrap()).collect();
         let responders = farm.servers.iter().map(|server| DnsResponder::start(server).unwrap()).collect();
-        let mut rig = Self { daemons: Vec::new(), responders, hosts, router, farm };
-        for (number, server) in rig.farm.servers.iter().enumerate() {
-            let options = routed::daemon(speaker, number, server, more);
-            rig.daemons.push(Daemon::start(server, &options).unwrap());
-            // One after the other: FRR 8.4 keeps next hops for good if two servers of one address become Full within one of its
-            // calculations.
-            if wait {
-                rig.wait_for_next_hops(&(0..=number).collect::<Vec<_>>());
-            }
+        let options = each().map(|(number, server)| routed::daemon(speaker, number, server, more)).collect();
+        Self { daemons: Vec::new(), options, responders, hosts, router, farm }
+    }
+
+    /// Starts the next daemon, or again one that has ended.
+    fn start(&mut self, number: usize) {
+        let daemon = Daemon::start(&self.farm.servers[number], &self.options[number]).unwrap();
+        if number < self.daemons.len() {
+            self.daemons[number] = daemon;
+        } else {
+            self.daemons.push(daemon);
         }
-        rig
     }
 
     /// The addresses that the router's kernel has as next hops of the service.
@@ -127,6 +108,11 @@ impl Rig {
 
     /// Waits until the router's kernel has these servers as next hops, and no others.
     fn wait_for_next_hops(&self, servers: &[usize]) {
+        self.wait_for_next_hops_of(&self.farm.router, servers);
+    }
+
+    /// The same for another router on the link.
+    fn wait_for_next_hops_of(&self, namespace: &Namespace, servers: &[usize]) {
         let of = |address: fn(&Self, usize) -> String| {
             let mut hops: Vec<String> = servers.iter().map(|server| address(self, *server)).collect();
             hops.sort_unstable();
@@ -135,7 +121,7 @@ impl Rig {
         // OSPF's are link-local addresses, BGP's those of the sessions.
         let expected = [of(Self::link_local), of(|rig, server| rig.farm.servers[server].address.to_string())];
         let arrived = wait_for(&format!("next hops {expected:?}"), PATIENCE, || {
-            expected.contains(&self.next_hops()).then_some(())
+            expected.contains(&next_hops(namespace, SERVICE).unwrap()).then_some(())
         });
         arrived.unwrap_or_else(|error| {
             let show = ["-6", "route", "show", "table", "all", "proto", "172"];
@@ -144,7 +130,7 @@ impl Rig {
             let router = self.router.describe(&self.farm);
             panic!(
                 "{error:#}; they are {:?}\n{router}\nkernel routes of servers: {own:?}\n{:?}",
-                self.next_hops(),
+                next_hops(namespace, SERVICE),
                 self.hosts
             )
         });
@@ -154,16 +140,83 @@ impl Rig {
         routed::link_local(&self.farm.servers[server]).unwrap()
     }
 
+    /// How many of so many flows each server answers, once all are answered.
+    fn flows(&self, number: u16) -> BTreeMap<String, u64> {
+        flows_of(&self.farm.client, number)
+    }
+
     /// The servers that answer many flows.
     fn answering(&self) -> Vec<String> {
-        let mut servers: Vec<String> = Vec::new();
-        for _ in 0..16 {
-            let client = Client::start(&self.farm.client, SERVICE, Duration::from_millis(5)).unwrap();
-            wait_until("some queries are answered", PATIENCE, || client.counts().1 >= 3).unwrap();
-            servers.extend(client.stop().by_server().into_keys());
-        }
-        servers.sort_unstable();
-        servers.dedup();
-        servers
+        self.flows(64).into_keys().collect()
     }
+
+    /// What a server knows of OSPF.
+    fn picture(&self, server: usize) -> Ospf {
+        picture(&self.daemons[server])
+    }
+
+    /// Waits until a server is Full with these routers, in this order of their ids, and these are all of its neighbours but other
+    /// servers.
+    fn wait_until_full(&self, server: usize, routers: &[(&str, &str)]) {
+        wait_until_full(&self.daemons[server], routers);
+    }
+
+    /// What a server's daemon logged of OSPF.
+    fn log(&self, server: usize) -> String {
+        let log = self.daemons[server].log();
+        log.lines().filter(|line| line.contains("routing")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Own LSAs that are not on their way out, by type and Link State ID.
+    fn own(&self, server: usize) -> BTreeMap<(String, u32), u32> {
+        let own = self.picture(server).database.into_iter().filter(|lsa| lsa.own && lsa.age < MAX_AGE);
+        own.map(|lsa| ((lsa.ls_type, lsa.link_state_id), lsa.sequence)).collect()
+    }
+}
+
+/// Age of what is on its way out (RFC 2328 B).
+const MAX_AGE: u16 = 3600;
+
+fn picture(daemon: &Daemon) -> Ospf {
+    match daemon.request(&Command::Ospf).unwrap() {
+        Answer::Ospf(picture) => *picture,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn wait_until_full(daemon: &Daemon, routers: &[(&str, &str)]) {
+    let mut last = Vec::new();
+    let full = wait_until(&format!("Full with {routers:?}"), PATIENCE, || {
+        last = picture(daemon).neighbors;
+        let full = last.iter().filter(|neighbor| neighbor.state == "Full");
+        let mut full: Vec<(&str, &str)> =
+            full.map(|neighbor| (neighbor.router_id.as_str(), neighbor.role.as_str())).collect();
+        full.sort_unstable();
+        full == routers
+    });
+    full.unwrap_or_else(|error| panic!("{error:#}; neighbours {last:#?}"));
+}
+
+/// Loads that a server has read, its own among them: advertising routers.
+fn loads(daemon: &Daemon) -> Vec<String> {
+    let told = |lsa: &Lsa| lsa.ls_type == "load" && lsa.says.contains("load") && lsa.age < MAX_AGE;
+    let database = picture(daemon).database;
+    let mut loads: Vec<String> =
+        database.into_iter().filter(told).map(|lsa| lsa.advertising_router).collect();
+    loads.sort_unstable();
+    loads
+}
+
+/// How many of so many flows of a client each server answers, once all are answered.
+fn flows_of(client: &Namespace, number: u16) -> BTreeMap<String, u64> {
+    let answered = wait_for(&format!("answers to {number} flows"), PATIENCE, || {
+        let servers = flows(client, SERVICE, number).unwrap();
+        (servers.values().sum::<u64>() == u64::from(number)).then_some(servers)
+    });
+    answered.unwrap()
+}
+
+/// The link of all servers.
+fn servers_link(priority: u8) -> Link<'static> {
+    Link::broadcast(ROUTER_LINK, priority)
 }

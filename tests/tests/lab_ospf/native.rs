@@ -2,33 +2,19 @@
 
 use anycast_tests::lab::routed::Speaker;
 use anycast_tests::lab::wait_until;
-use anycast_user::control::{Answer, Command};
-use anycast_user::telemetry::ospf::Ospf;
+use anycast_user::control::Command;
 
-use crate::{Kind, PATIENCE, Rig, need_lab};
-
-fn picture(rig: &Rig, server: usize) -> Ospf {
-    match rig.daemons[server].request(&Command::Ospf).unwrap() {
-        Answer::Ospf(picture) => *picture,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn wait_until_full(rig: &Rig, server: usize) {
-    wait_until("the router is Full", PATIENCE, || {
-        picture(rig, server).neighbors.iter().any(|neighbor| neighbor.state == "Full")
-    })
-    .unwrap();
-}
+use crate::router::{BIRD, FRR, Kind};
+use crate::{PATIENCE, Rig, need_lab};
 
 fn shared_moved_and_withdrawn(kind: Kind) {
     let mut rig = Rig::new(kind, Speaker::Native, 2, "");
-    wait_until_full(&rig, 0);
+    rig.wait_until_full(0, &[("10.0.0.1", "DR")]);
     assert_eq!(rig.answering(), ["s1", "s2"], "flows are shared");
     // Drained: the other is used; it stays in the database as the last resort.
     rig.daemons[0].request(&Command::Drain { service: None }).unwrap();
     rig.wait_for_next_hops(&[1]);
-    assert_eq!(picture(&rig, 0).routes[0].metric, 65_535);
+    assert_eq!(rig.picture(0).routes[0].metric, 65_535);
     assert_eq!(rig.answering(), ["s2"]);
     // With the other one dead, the last resort is what there is.
     rig.responders[1].kill().unwrap();
@@ -43,19 +29,19 @@ fn shared_moved_and_withdrawn(kind: Kind) {
 #[test]
 fn with_frr_servers_share_drain_and_withdraw() {
     need_lab!("with_frr_servers_share_drain_and_withdraw");
-    shared_moved_and_withdrawn(Kind::Frr);
+    shared_moved_and_withdrawn(FRR);
 }
 
 #[test]
 fn with_bird_servers_share_drain_and_withdraw() {
     need_lab!("with_bird_servers_share_drain_and_withdraw");
-    shared_moved_and_withdrawn(Kind::Bird(""));
+    shared_moved_and_withdrawn(BIRD);
 }
 
 #[test]
 fn a_stop_takes_the_route_at_once_and_a_killed_daemons_guard_does_too() {
     need_lab!("a_stop_takes_the_route_at_once_and_a_killed_daemons_guard_does_too");
-    let mut rig = Rig::new(Kind::Frr, Speaker::Native, 2, "");
+    let mut rig = Rig::new(FRR, Speaker::Native, 2, "");
     let daemon = rig.daemons.remove(0);
     assert!(daemon.terminate().unwrap().success());
     assert_eq!(rig.next_hops(), [rig.link_local(1)], "it is gone when the daemon is");
@@ -64,40 +50,22 @@ fn a_stop_takes_the_route_at_once_and_a_killed_daemons_guard_does_too() {
 }
 
 #[test]
-fn with_a_key_bird_takes_the_route_and_without_it_does_not() {
-    need_lab!("with_a_key_bird_takes_the_route_and_without_it_does_not");
-    const BIRD: &str =
-        "authentication cryptographic; password \"between us\" { id 7; algorithm hmac sha256; };";
-    let directory = tempfile::tempdir().unwrap();
-    let keys = directory.path().join("ospf.keys");
-    let write = |text: &str| {
-        std::fs::write(&keys, text).unwrap();
-        std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    };
-    let more = format!("key_file = \"{}\"", keys.display());
-    write("7 hmac-sha-256 \"between us\"\n");
-    let rig = Rig::new(Kind::Bird(BIRD), Speaker::Native, 1, &more);
-    assert!(picture(&rig, 0).interfaces[0].authenticated);
-    drop(rig);
-    // Control: with another secret they do not become neighbours, and each counts why.
-    write("7 hmac-sha-256 \"between them\"\n");
-    let rig = Rig::unrouted(Kind::Bird(BIRD), Speaker::Native, 1, &more);
-    wait_until("packets are refused", PATIENCE, || {
-        let rejected = &picture(&rig, 0).interfaces[0].rejected;
-        rejected.iter().any(|rejected| rejected.reason == "auth" && rejected.total >= 3)
+fn a_cost_higher_by_one_takes_all_traffic_away() {
+    need_lab!("a_cost_higher_by_one_takes_all_traffic_away");
+    let mut rig = Rig::idle(FRR, Speaker::Native, 2, "");
+    rig.options[1].services[0].more += "\n[service.cost]\nmin = 11";
+    rig.start(0);
+    rig.wait_for_next_hops(&[0]);
+    rig.start(1);
+    rig.wait_until_full(1, &[("10.0.0.1", "DR")]);
+    wait_until("the router has both", PATIENCE, || {
+        let of_s2 = rig.picture(0).database.into_iter().filter(|lsa| lsa.advertising_router == "10.0.1.2");
+        of_s2.into_iter().any(|lsa| lsa.says.ends_with("metric 11"))
     })
     .unwrap();
-    assert_eq!(picture(&rig, 0).neighbors, []);
-    assert_eq!(rig.next_hops(), Vec::<String>::new());
-}
-
-#[test]
-fn two_servers_read_each_others_load() {
-    need_lab!("two_servers_read_each_others_load");
-    let rig = Rig::new(Kind::Bird(""), Speaker::Native, 2, "");
-    let loads = |server: usize| {
-        let database = picture(&rig, server).database;
-        database.into_iter().filter(|lsa| lsa.ls_type == "load" && lsa.says.contains("load")).count()
-    };
-    wait_until("each has both loads", PATIENCE, || loads(0) == 2 && loads(1) == 2).unwrap();
+    assert_eq!(rig.answering(), ["s1"]);
+    // Control: it is there all the same, and the next best.
+    rig.responders[0].kill().unwrap();
+    rig.wait_for_next_hops(&[1]);
+    assert_eq!(rig.answering(), ["s2"]);
 }

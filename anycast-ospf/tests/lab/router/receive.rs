@@ -84,7 +84,7 @@ impl Router {
             self.enter(now, id, State::TwoWay);
         }
         self.elect(now);
-        if self.peers.get(&id).is_some_and(|peer| peer.state == State::TwoWay) {
+        if !self.waiting && self.peers.get(&id).is_some_and(|peer| peer.state == State::TwoWay) {
             self.enter(now, id, State::ExStart);
         }
         if new {
@@ -94,7 +94,7 @@ impl Router {
 
     fn description(&mut self, now: Time, id: RouterId, description: &DatabaseDescription) {
         let own = self.id;
-        if description.mtu != self.mtu {
+        if description.mtu != self.mtu || self.waiting {
             return;
         }
         if self.peers.get(&id).is_some_and(|peer| peer.state == State::Init) {

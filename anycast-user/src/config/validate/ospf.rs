@@ -121,6 +121,7 @@ impl Validator<'_> {
             load: self.load_lsa(ospf.load_lsa, ospf.enterprise),
             key_file: ospf.key_file.map(|path| self.absolute_path(path, "ospf.key_file")),
             frr84_compat: ospf.frr84_compat.unwrap_or(false),
+            recalculate: ospf.recalculate.unwrap_or(true),
         }
     }
 

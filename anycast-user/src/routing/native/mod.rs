@@ -141,6 +141,7 @@ fn config(native: &Native, keys: Option<KeyRing>, boot_count: u32) -> Config {
     });
     let mut config = Config::new(RouterId(native.router_id.to_bits()), interfaces.collect());
     config.boot_count = boot_count;
+    config.recalculate = native.recalculate;
     config.stub_areas = native.interfaces.iter().filter(|uplink| uplink.stub).map(area).collect();
     if let Some(external) = native.external {
         let tag = match external.tag {
