@@ -102,6 +102,7 @@ pub struct Bird {
 pub struct KernelRoute {
     pub protocol: Option<Spanned<i64>>,
     pub table: Option<Spanned<i64>>,
+    pub prefix_length: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,6 @@
 //! `[ospf]`: how services are advertised by a routing protocol, and by whom.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -128,6 +128,21 @@ pub struct KernelRoute {
     pub protocol: u8,
     /// Routing table.
     pub table: u32,
+    /// Length of the prefix around an IPv6 service address that the route is to; those of IPv4 are /32.
+    pub prefix_length: u8,
+}
+
+impl KernelRoute {
+    /// What the route to a service address is to: an address and a length.
+    pub fn destination(&self, address: IpAddr) -> (IpAddr, u8) {
+        match address {
+            IpAddr::V4(_) => (address, 32),
+            IpAddr::V6(v6) => {
+                let host = u128::MAX.checked_shr(self.prefix_length.into()).unwrap_or(0);
+                (IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !host)), self.prefix_length)
+            }
+        }
+    }
 }
 
 /// By what a service is advertised.

@@ -2,9 +2,10 @@
 //! protocol number of their own, by which the daemon recognises them.
 //!
 //! The route leads nowhere, because the address is this host's: the table `local` is looked up first. If the address is not there
-//! what comes is dropped, instead of sent back to the router.
+//! what comes is dropped, instead of sent back to the router. A daemon that prefers the address's own, connected route to any of the
+//! same prefix (FRR) is given a shorter one, `prefix_length`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
@@ -19,8 +20,8 @@ use crate::config::ospf::KernelRoute as Options;
 pub(super) struct KernelRoute {
     options: Options,
     handle: Handle,
-    /// The services: routes of others with the same protocol number are left alone.
-    addresses: BTreeSet<IpAddr>,
+    /// Where routes of services lead, and the services: routes of others with the same protocol number are left alone.
+    services: BTreeMap<(IpAddr, u8), IpAddr>,
 }
 
 impl KernelRoute {
@@ -31,14 +32,15 @@ impl KernelRoute {
             rtnetlink::new_connection().map_err(|error| failed("open an rtnetlink socket", error))?;
         // It ends when the last handle is dropped.
         tokio::spawn(connection);
-        let addresses = services.iter().map(|(address, _)| *address).collect();
-        Ok(Self { options, handle, addresses })
+        let services =
+            services.iter().map(|(address, _)| (options.destination(*address), *address)).collect();
+        Ok(Self { options, handle, services })
     }
 
     fn message(&self, address: IpAddr, metric: u32) -> Result<RouteMessage, DriverError> {
-        let length = if address.is_ipv4() { 32 } else { 128 };
+        let (destination, length) = self.options.destination(address);
         let builder = RouteMessageBuilder::<IpAddr>::new()
-            .destination_prefix(address, length)
+            .destination_prefix(destination, length)
             .map_err(|error| failed(&format!("make a route to {address}"), error))?;
         Ok(builder
             .kind(RouteType::BlackHole)
@@ -77,7 +79,8 @@ impl KernelRoute {
         let mine = route.header.protocol == RouteProtocol::from(self.options.protocol)
             && table == self.options.table
             && route.header.kind == RouteType::BlackHole;
-        address.filter(|address| mine && self.addresses.contains(address)).map(|address| (address, metric))
+        let destination = (address.filter(|_| mine)?, route.header.destination_prefix_length);
+        self.services.get(&destination).map(|service| (*service, metric))
     }
 }
 

@@ -107,7 +107,7 @@ pub fn router(router_id: &str, interfaces: &[OspfInterface<'_>]) -> String {
     let mut text = format!(
         "log stderr all;\nrouter id {router_id};\nprotocol device {{ scan time 2; }}\n\
          protocol kernel {{ ipv6 {{ export all; }}; merge paths yes limit 16; }}\n\
-         protocol ospf v3 {{ tick 1; ecmp yes limit 16; ipv6 {{ import all; export none; }}; area 0 {{\n"
+         protocol ospf v3 {{ tick 1; ecmp yes limit 16; merge external yes; ipv6 {{ import all; export none; }}; area 0 {{\n"
     );
     for OspfInterface { name, priority, more } in interfaces {
         text += &format!(

@@ -95,6 +95,24 @@ impl Frr {
         Ok(text)
     }
 
+    /// Gives all daemons a configuration, as `vtysh -b` does with `frr.conf`: each takes what it knows.
+    ///
+    /// # Errors
+    /// One of them refuses a line.
+    pub fn load(&self, namespace: &Namespace, configuration: &str) -> Result<()> {
+        let file = self.directory.join("frr.conf");
+        fs::write(&file, configuration).with_context(|| format!("write {}", file.display()))?;
+        let mut command: Command = namespace.command("vtysh");
+        command.arg("--vty_socket").arg(&self.directory).arg("-f").arg(&file);
+        let output = command.output().context("run vtysh (package frr)")?;
+        let said =
+            [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        if !output.status.success() || said.contains("% ") {
+            bail!("vtysh -f {}: {said}", file.display());
+        }
+        Ok(())
+    }
+
     /// Where its vty sockets are.
     pub fn directory(&self) -> &Path {
         &self.directory

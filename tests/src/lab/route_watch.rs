@@ -82,12 +82,12 @@ impl<'a> RouteWatch<'a> {
     }
 }
 
-/// The next hops that a namespace's kernel has for one address, in order.
+/// The next hops that a namespace's kernel has for one address, by whatever prefix, in order.
 ///
 /// # Errors
 /// `ip` cannot be run.
 pub fn next_hops(namespace: &Namespace, address: IpAddr) -> Result<Vec<String>> {
-    let listed = namespace.ip(&["-6", "route", "show", &format!("{address}/128")])?;
+    let listed = namespace.ip(&["-6", "route", "show", "match", &address.to_string()])?;
     let words: Vec<&str> = listed.split_whitespace().collect();
     let hops = words.windows(2).filter(|pair| pair[0] == "via").map(|pair| pair[1].to_owned());
     let mut hops: Vec<String> = hops.collect();

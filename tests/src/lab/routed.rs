@@ -93,9 +93,24 @@ impl Host {
             Speaker::RouteFrrBgp => {
                 let configuration =
                     example(include_str!("../../../dist/examples/frr-bgp.conf"), &router_id, server);
-                Self::Frr(Frr::start(&server.namespace, &directory, &[("bgpd", configuration)])?)
+                let idle = "hostname lab\nlog stdout\n".to_owned();
+                let frr = Frr::start(&server.namespace, &directory, &[("bgpd", idle)])?;
+                frr.load(&server.namespace, &configuration)?;
+                Self::Frr(frr)
             }
         })
+    }
+
+    /// What it knows of routes, for a test that fails.
+    pub fn describe(&self, server: &Server) -> String {
+        let said = |said: Result<String>| said.unwrap_or_else(|error| format!("{error:#}"));
+        match self {
+            Self::Nothing => String::new(),
+            Self::Frr(frr) => ["show ipv6 route", "show bgp ipv6 unicast", "show running-config"]
+                .map(|line| said(frr.vtysh(&server.namespace, &[line])))
+                .join("\n"),
+            Self::Bird(bird) => said(bird.birdc("show route all")),
+        }
     }
 
     /// Kills it without a farewell.
@@ -142,7 +157,10 @@ pub fn daemon(speaker: Speaker, number: usize, server: &Server, more: &str) -> D
             "[ospf]\ndriver = \"bird\"\n{more}\n[ospf.bird]\ncontrol_socket = \"{directory}/bird.ctl\"\n\
              include = \"{directory}/anycast.conf\"\n"
         ),
-        Speaker::RouteBirdBgp | Speaker::RouteFrrBgp => format!("[ospf]\ndriver = \"route\"\n{more}\n"),
+        Speaker::RouteBirdBgp => format!("[ospf]\ndriver = \"route\"\n{more}\n"),
+        Speaker::RouteFrrBgp => {
+            format!("[ospf]\ndriver = \"route\"\n{more}\n[ospf.route]\nprefix_length = 127\n")
+        }
     };
     DaemonOptions { tables, ..DaemonOptions::with(service) }
 }

@@ -128,10 +128,16 @@ impl Rig {
             let own: Vec<String> =
                 self.farm.servers.iter().map(|server| server.namespace.ip(&show).unwrap()).collect();
             let router = self.router.describe(&self.farm);
+            let hosts: Vec<String> = self
+                .hosts
+                .iter()
+                .zip(&self.farm.servers)
+                .map(|(host, server)| host.describe(server))
+                .collect();
             panic!(
-                "{error:#}; they are {:?}\n{router}\nkernel routes of servers: {own:?}\n{:?}",
+                "{error:#}; they are {:?}\n{router}\nkernel routes of servers: {own:?}\n{}",
                 next_hops(namespace, SERVICE),
-                self.hosts
+                hosts.join("\n")
             )
         });
     }

@@ -61,6 +61,12 @@ fn other_daemons_are_driven_by_what_they_have() {
     let bird = driver("[ospf]\ndriver = \"bird\"\n[ospf.bird]\ninclude = \"/etc/bird/dns.conf\"\n");
     assert!(matches!(bird, Driver::Bird(bird) if bird.include == Path::new("/etc/bird/dns.conf")));
     assert!(matches!(driver("[ospf]\ndriver = \"route\"\n"), Driver::Route(route) if route.protocol == 172));
+    let around = driver("[ospf]\ndriver = \"route\"\n[ospf.route]\nprefix_length = 127\n");
+    let Driver::Route(around) = around else { panic!("{around:?}") };
+    let address = |text: &str| text.parse().unwrap();
+    assert_eq!(around.destination(address("2001:db8::53")), (address("2001:db8::52"), 127));
+    assert_eq!(around.destination(address("192.0.2.53")), (address("192.0.2.53"), 32));
+    wrong(&routed("[ospf]\ndriver = \"route\"\n[ospf.route]\nprefix_length = 129\n"), "out of range");
     wrong(&routed("[ospf]\ndriver = \"frr\"\n"), "FRR advertises an interface's address");
     let frr = routed("[ospf]\ndriver = \"frr\"\n").replace("ports = [53]", "ospf_interface = \"any0\"");
     assert!(matches!(parse(&frr).unwrap().ospf.unwrap().driver, Driver::Frr(_)));

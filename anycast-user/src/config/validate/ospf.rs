@@ -1,5 +1,6 @@
 //! `[ospf]`, and what of a service belongs to it: `advertise`, `[service.cost]`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::time::Duration;
@@ -263,6 +264,7 @@ impl Validator<'_> {
         KernelRoute {
             protocol: self.number(route.protocol, "ospf.route.protocol", PROTOCOL.into(), 5..=255) as u8,
             table: self.number(route.table, "ospf.route.table", TABLE.into(), 1..=i64::from(u32::MAX)) as u32,
+            prefix_length: self.number(route.prefix_length, "ospf.route.prefix_length", 128, 1..=128) as u8,
         }
     }
 
@@ -340,8 +342,15 @@ impl Validator<'_> {
             self.problem(span, "ospf", what);
             return;
         }
+        let mut destinations = BTreeMap::new();
         for service in routed() {
             let name = &service.name;
+            if let Driver::Route(route) = &ospf.driver
+                && let Some(other) = destinations.insert(route.destination(service.address), name)
+            {
+                let what = format!("services {other} and {name} would have the same route");
+                self.problem(span.clone(), "ospf.route.prefix_length", what);
+            }
             if matches!(service.address, IpAddr::V4(_)) && !matches!(ospf.driver, Driver::Route(_)) {
                 let what = format!("OSPFv3 carries no IPv4: service {name} needs driver = \"route\"");
                 self.problem(span.clone(), "ospf.driver", what);
