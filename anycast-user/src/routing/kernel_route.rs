@@ -5,7 +5,7 @@
 //! what comes is dropped, instead of sent back to the router. A daemon that prefers the address's own, connected route to any of the
 //! same prefix (FRR) is given a shorter one, `prefix_length`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
