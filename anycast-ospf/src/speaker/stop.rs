@@ -12,6 +12,9 @@ use crate::{RouterId, Time};
 
 /// Acknowledgments are waited for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Those of the host's own LSAs no longer than this: what a router drops because its last instance is younger than a second
+/// (`MinLSArrival`) is out of its map by the Hello all the same.
+const PATIENCE_HOST: Duration = Duration::from_millis(100);
 
 /// How far the speaker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,8 @@ impl Speaker {
         if let Phase::Services(_) = self.phase
             && (deadline <= now || !self.holds_own(now, |slot| self.is_of_service(slot)))
         {
-            self.phase = Phase::Host(deadline);
-            // The host's own LSAs do not wait for MinLSArrival: if they are dropped, the Hello does the same a moment later.
+            self.phase = Phase::Host(deadline.min(now + PATIENCE_HOST));
+            // They do not wait for MinLSArrival.
             let slots = self.own.keys().copied().collect::<Vec<_>>();
             for slot in slots {
                 self.flush_own(now, slot);
