@@ -57,9 +57,21 @@ fn a_killed_daemon_comes_back_under_bird() {
     a_daemon_comes_back(BIRD);
 }
 
+/// What a server has of the router: instances.
+fn heard(rig: &Rig, server: usize) -> Vec<(String, u32, u32)> {
+    let database = rig.picture(server).database.into_iter();
+    let of_router = database.filter(|lsa| lsa.advertising_router == "10.0.0.1");
+    let mut heard: Vec<_> = of_router.map(|lsa| (lsa.ls_type, lsa.link_state_id, lsa.sequence)).collect();
+    heard.sort_unstable();
+    heard
+}
+
 /// A router is killed and comes back within the dead interval, without a memory.
 fn a_router_comes_back(kind: Kind) {
     let mut rig = Rig::new(kind, Speaker::Native, 2, "");
+    // Where servers remember different instances of the router's own LSAs, BIRD 2.0.12 may leave one of them out of its
+    // Network-LSA: see docs/limitations.md.
+    wait_until("both servers have heard the same", PATIENCE, || heard(&rig, 0) == heard(&rig, 1)).unwrap();
     rig.router.kill();
     // What it had put into the kernel outlived it, and must not pass for what it will put there.
     rig.farm.router.ip(&["-6", "route", "del", &format!("{SERVICE}/128")]).unwrap();

@@ -191,7 +191,11 @@ impl Router {
             ]
             .map(|line| said(frr.vtysh(&farm.router, &[line])))
             .join("\n"),
-            Self::Bird(bird) => said(bird.birdc("show route all")),
+            Self::Bird(bird) => {
+                ["show ospf neighbors", "show ospf lsadb", "show ospf state", "show route all"]
+                    .map(|command| said(bird.birdc(command)))
+                    .join("\n")
+            }
         }
     }
 }
