@@ -7,6 +7,7 @@ pub mod controller;
 pub mod datapath;
 pub mod host;
 pub mod monitor;
+pub mod pool;
 pub mod program;
 pub mod routing;
 pub mod simulate;
