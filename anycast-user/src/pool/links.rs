@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use anycast_pool::wire::{Frames, Transport};
 use anycast_pool::{ConnectionId, Target};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tracing::debug;
 
 use super::address::RegistrarAddress;
@@ -46,6 +49,17 @@ pub(super) enum Report {
 pub struct Registrars {
     /// The registrars.
     pub addresses: Vec<RegistrarAddress>,
+    /// Talk to them by TLS.
+    pub tls: Option<Tls>,
+}
+
+/// How to talk by TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Certificates and authorities; see [`crate::tls::client_config`].
+    pub config: Arc<ClientConfig>,
+    /// What the registrars' certificates are for; `None` = what each was named by.
+    pub server_name: Option<ServerName<'static>>,
 }
 
 impl Registrars {
@@ -194,7 +208,7 @@ impl Task {
                     }
                 }
                 octets = self.queue.recv() => match octets {
-                    Some(octets) => timeout(WRITE_TIMEOUT, writer.write_all(&octets)).await.map_err(|_| {
+                    Some(octets) => timeout(WRITE_TIMEOUT, write(&mut writer, &octets)).await.map_err(|_| {
                         io::Error::new(io::ErrorKind::TimedOut, "it takes nothing of what is sent to it")
                     })??,
                     None => {
@@ -208,21 +222,40 @@ impl Task {
     }
 }
 
+/// Writes a message and has TLS pass it on.
+async fn write(writer: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Result<()> {
+    writer.write_all(octets).await?;
+    writer.flush().await
+}
+
 async fn connect(registrars: &Registrars, target: &Target) -> io::Result<Box<dyn Stream>> {
-    let stream = match target {
+    match target {
         Target::Configured(index) => {
             let address = registrars.addresses.get(*index);
             let address = address.ok_or_else(|| io::Error::other("no such registrar"))?;
-            TcpStream::connect((address.host(), address.port(false))).await?
+            let port = address.port(registrars.tls.is_some());
+            let stream = TcpStream::connect((address.host(), port)).await?;
+            stream.set_nodelay(true)?;
+            return secured(registrars, address.host(), stream).await;
         }
-        Target::Announced(Transport::Tcp(address)) => TcpStream::connect(address).await?,
-        Target::Announced(other) => {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("{} is not spoken to registrars", other.kind().name()),
-            ));
+        Target::Announced(Transport::Tcp(address)) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            return secured(registrars, &address.ip().to_string(), stream).await;
         }
+        Target::Announced(other) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{} is not spoken to registrars", other.kind().name()),
+        )),
+    }
+}
+
+/// The stream itself, or TLS on it.
+async fn secured(registrars: &Registrars, host: &str, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
+    let Some(tls) = &registrars.tls else { return Ok(Box::new(stream)) };
+    let name = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => crate::tls::server_name(host).map_err(io::Error::other)?,
     };
-    stream.set_nodelay(true)?;
-    Ok(Box::new(stream))
+    Ok(Box::new(TlsConnector::from(Arc::clone(&tls.config)).connect(name, stream).await?))
 }

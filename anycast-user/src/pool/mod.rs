@@ -18,4 +18,5 @@ pub mod forward;
 pub mod user;
 
 pub use address::RegistrarAddress;
+pub use links::{Registrars, Tls};
 pub use user::{PoolUser, PoolUserOptions};

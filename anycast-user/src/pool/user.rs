@@ -66,7 +66,7 @@ impl PoolUserOptions {
         let mut config = UserConfig::new(addresses.len(), 0);
         // RFC 5352 3.6 hunts for one of many; here each that is named is asked, because one alone may not know an element.
         config.hunt.parallel = addresses.len().max(config.hunt.parallel);
-        Self { registrars: Registrars { addresses }, patience: Duration::from_secs(5), config }
+        Self { registrars: Registrars { addresses, tls: None }, patience: Duration::from_secs(5), config }
     }
 }
 
