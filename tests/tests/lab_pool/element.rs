@@ -37,13 +37,12 @@ impl Rig {
         let registrars: Vec<MachineRegistrar> = (0..registrars)
             .map(|number| {
                 let address = SocketAddr::from((ROUTER_ADDRESS, 3863 + number as u16));
-                let listener = farm.router.run(|| std::net::TcpListener::bind(address)).unwrap();
-                MachineRegistrar::start(listener, number as u32 + 1)
+                MachineRegistrar::start(&farm.router, address, number as u32 + 1).unwrap()
             })
             .collect();
         let responders = farm.servers.iter().map(|server| DnsResponder::start(server).unwrap()).collect();
         let named: Vec<String> =
-            registrars.iter().map(|registrar| format!("\"{}\"", registrar.address)).collect();
+            registrars.iter().map(|registrar| format!("\"{}\"", registrar.address())).collect();
         let options: Vec<DaemonOptions> = farm
             .servers
             .iter()
@@ -84,7 +83,7 @@ impl Rig {
     /// Runs `test` with a subscriber, on the router.
     fn subscribed<T: Send>(&self, test: impl AsyncFnOnce(&View) -> T + Send) -> T {
         let addresses: Vec<SocketAddr> =
-            self.registrars.iter().map(|registrar| registrar.address).collect();
+            self.registrars.iter().map(|registrar| registrar.address()).collect();
         self.farm.router.run(|| {
             run(async move {
                 let options = PoolUserOptions::new(addresses.into_iter().map(Into::into));
@@ -198,7 +197,7 @@ fn a_registrar_that_is_gone_is_an_alarm_and_changes_nothing_else() {
     let mut rig = Rig::new(2);
     let ids = [rig.id(0), rig.id(1)];
     assert_eq!(rig.daemons[0].status().unwrap().alarms, Vec::<String>::new());
-    let gone = rig.registrars.remove(1).address;
+    let gone = rig.registrars.remove(1).address();
     wait_until("there is an alarm", PATIENCE, || {
         rig.daemons[0].status().is_ok_and(|status| {
             status.alarms.iter().any(|alarm| alarm.contains(&gone.to_string()) && alarm.contains("reached"))
@@ -207,8 +206,7 @@ fn a_registrar_that_is_gone_is_an_alarm_and_changes_nothing_else() {
     .unwrap();
     rig.subscribed(async |view| assert!(view.is_up(&ids[0]) && view.is_up(&ids[1])));
     // It comes back, and with it the registration.
-    let listener = rig.farm.router.run(|| std::net::TcpListener::bind(gone)).unwrap();
-    rig.registrars.push(MachineRegistrar::start(listener, 2));
+    rig.registrars.push(MachineRegistrar::start(&rig.farm.router, gone, 2).unwrap());
     rig.wait_registered(&rig.daemons[0]);
     wait_until("the alarm is over", PATIENCE, || {
         rig.daemons[0].status().is_ok_and(|status| status.alarms.is_empty())

@@ -27,7 +27,7 @@ struct Rig {
 
 impl Rig {
     async fn new(names: &[&'static str], patience: Duration) -> Self {
-        let registrar = MachineRegistrar::local(1);
+        let registrar = MachineRegistrar::local(1).unwrap();
         let (mut servers, mut elements) = (Vec::new(), Vec::new());
         for (number, name) in names.iter().enumerate() {
             let server = Server::start(name).await;

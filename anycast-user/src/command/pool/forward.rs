@@ -35,7 +35,7 @@ pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
         Some(address) => Some(Endpoint::bind(address).await?),
         None => None,
     };
-    let text = forward.metrics();
+    let (text, summary) = (forward.metrics(), forward.summary());
     let metrics = async {
         match metrics {
             Some(endpoint) => endpoint.run_with(text).await,
@@ -54,8 +54,8 @@ pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
         () = forward.run() => {}
         () = metrics => {}
         () = resolved => {}
-        _ = terminate.recv() => info!("stopped by SIGTERM"),
-        _ = interrupt.recv() => info!("stopped by SIGINT"),
+        _ = terminate.recv() => info!("stopped by SIGTERM: {}", summary()),
+        _ = interrupt.recv() => info!("stopped by SIGINT: {}", summary()),
     }
     Ok(ExitCode::SUCCESS)
 }

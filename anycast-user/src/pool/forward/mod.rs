@@ -161,6 +161,12 @@ impl Forward {
         move || shared.stats.metrics(&shared.pool.to_string())
     }
 
+    /// What it counts, as a line for a log.
+    pub fn summary(&self) -> impl Fn() -> String + Clone + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.stats.line()
+    }
+
     /// Forwards until it is dropped.
     pub async fn run(self) {
         let mut tasks = tokio::task::JoinSet::new();
