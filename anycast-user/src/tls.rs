@@ -147,10 +147,9 @@ fn pair(
 fn authorities(path: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| Error::Authority {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        roots
+            .add(certificate)
+            .map_err(|error| Error::Authority { path: path.to_owned(), reason: error.to_string() })?;
     }
     Ok(roots)
 }
@@ -199,7 +198,11 @@ mod tests {
     }
 
     /// Who the server says the client is, after a handshake and an octet each way.
-    async fn talk(server: Arc<ServerConfig>, client: Arc<ClientConfig>, name: &str) -> Result<Option<String>, ()> {
+    async fn talk(
+        server: Arc<ServerConfig>,
+        client: Arc<ClientConfig>,
+        name: &str,
+    ) -> Result<Option<String>, ()> {
         let (near, far) = tokio::io::duplex(4096);
         let serve = async {
             let mut stream = TlsAcceptor::from(server).accept(far).await.map_err(drop)?;
@@ -222,7 +225,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         let (ours, theirs) = (authority(), authority());
-        let (ca, other_ca) = (authority_file(path, &ours, "ca.pem"), authority_file(path, &theirs, "other.pem"));
+        let (ca, other_ca) =
+            (authority_file(path, &ours, "ca.pem"), authority_file(path, &theirs, "other.pem"));
         let (certificate, key) = issue(path, &ours, "server", &["registrar.example", "192.0.2.1"]);
         let server = server_config(&certificate, &key, &ca).unwrap();
 

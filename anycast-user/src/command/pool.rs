@@ -52,7 +52,10 @@ fn user(options: &Registrars) -> anyhow::Result<PoolUser> {
     Ok(PoolUser::connect(user))
 }
 
-type Show = fn(&anycast_pool::user::PoolSnapshot, &[(String, anycast_pool::RegistrarSnapshot, Option<String>)]) -> String;
+type Show = fn(
+    &anycast_pool::user::PoolSnapshot,
+    &[(String, anycast_pool::RegistrarSnapshot, Option<String>)],
+) -> String;
 
 async fn resolve(named: &Named, show: Show) -> anyhow::Result<ExitCode> {
     let user = user(&named.registrars)?;

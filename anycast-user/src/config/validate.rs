@@ -50,7 +50,16 @@ pub fn validate(path: &Path, text: &str, options: options::Options) -> Result<Co
     v.advertised(ospf.as_ref(), ospf_span, &services);
     v.warnings.sort_by_key(|warning| warning.line);
     if v.problems.is_empty() {
-        Ok(Config { path: path.to_owned(), daemon, farm, ospf, pool, interfaces, services, warnings: v.warnings })
+        Ok(Config {
+            path: path.to_owned(),
+            daemon,
+            farm,
+            ospf,
+            pool,
+            interfaces,
+            services,
+            warnings: v.warnings,
+        })
     } else {
         v.problems.sort_by_key(|problem| problem.line);
         Err(Error::Wrong { problems: v.problems })

@@ -63,8 +63,8 @@ use hooks::Hooks;
 use link::Link;
 use perform::Alarms;
 use persist::Persister;
-pub use pool::PoolError;
 use pool::Elements;
+pub use pool::PoolError;
 use service::{CheckRun, ServiceRun};
 
 /// How often counters and holds are read.

@@ -66,20 +66,21 @@ impl Elements {
             let service = config.services.get(*number)?;
             let (snapshot, standings) = element.snapshot();
             let at = service.element.as_ref()?;
-            let registrations = snapshot.registrations.iter().zip(standings).map(|(registration, standing)| {
-                let problem = registration.problem.as_ref();
-                picture::Registration {
-                    registrar: standing.registrar,
-                    id: registration.registrar.map(|id| id.to_string()),
-                    state: registration.state.name().to_owned(),
-                    registered: registration.state == RegistrationState::Registered,
-                    renewal_seconds: registration.renewal.map(|time| time.as_secs_f64()),
-                    keep_alive_seconds: registration.keep_alive.map(|time| time.as_secs_f64()),
-                    error: standing.error,
-                    problem: problem.map(ToString::to_string),
-                    advice: problem.map(|problem| problem.advice().to_owned()),
-                }
-            });
+            let registrations =
+                snapshot.registrations.iter().zip(standings).map(|(registration, standing)| {
+                    let problem = registration.problem.as_ref();
+                    picture::Registration {
+                        registrar: standing.registrar,
+                        id: registration.registrar.map(|id| id.to_string()),
+                        state: registration.state.name().to_owned(),
+                        registered: registration.state == RegistrationState::Registered,
+                        renewal_seconds: registration.renewal.map(|time| time.as_secs_f64()),
+                        keep_alive_seconds: registration.keep_alive.map(|time| time.as_secs_f64()),
+                        error: standing.error,
+                        problem: problem.map(ToString::to_string),
+                        advice: problem.map(|problem| problem.advice().to_owned()),
+                    }
+                });
             Some(picture::Element {
                 service: service.name.clone(),
                 pool: snapshot.handle.to_string(),

@@ -27,7 +27,9 @@ pub struct RegistrarAddress {
 
 /// What was written names no registrar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no registrar: write an address or a name, as \"[2001:db8::1]:3863\", \"192.0.2.1\" or \"registrar.example\"")]
+#[error(
+    "{0:?} is no registrar: write an address or a name, as \"[2001:db8::1]:3863\", \"192.0.2.1\" or \"registrar.example\""
+)]
 pub struct NoAddress(pub String);
 
 impl RegistrarAddress {
@@ -107,7 +109,9 @@ mod tests {
 
     #[test]
     fn what_names_nobody_is_refused_with_an_example() {
-        for text in ["", ":3863", "one.example:0", "[::1]:0", "one.example:x", "a b", "[::1", "2001:db8::1:zz"] {
+        for text in
+            ["", ":3863", "one.example:0", "[::1]:0", "one.example:x", "a b", "[::1", "2001:db8::1:zz"]
+        {
             let error = text.parse::<RegistrarAddress>().unwrap_err().to_string();
             assert!(error.contains("registrar.example"), "{text}: {error}");
         }

@@ -204,8 +204,7 @@ impl PoolUser {
     /// An element served a request, after that long.
     pub fn succeeded(&self, pool: impl Into<PoolHandle>, id: ElementId, latency: Duration) {
         let pool = pool.into();
-        self.side
-            .with(|machine, links, now| machine.input(now, Input::Succeeded(&pool, id, latency), links));
+        self.side.with(|machine, links, now| machine.input(now, Input::Succeeded(&pool, id, latency), links));
     }
 
     /// An element did not serve a request: it comes last for a while, and registrars are told to look after it.
@@ -316,10 +315,9 @@ impl UserSide {
                 self.refused.push((target.clone(), handle.clone(), causes.clone()));
                 (target, format!("does not resolve {handle}: {}", names.join(", ")))
             }
-            Event::Malformed(target, error) => (
-                target,
-                format!("is not understood: {error}: see whether that port belongs to a registrar"),
-            ),
+            Event::Malformed(target, error) => {
+                (target, format!("is not understood: {error}: see whether that port belongs to a registrar"))
+            }
         };
         let text = format!("{} {words}", links.registrars().name(target));
         match event {

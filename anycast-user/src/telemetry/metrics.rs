@@ -271,8 +271,10 @@ fn pool(scrape: &mut Scrape, status: &Status) {
     let wanted = scrape.gauge("anycast_pool_wanted", "Whether the service should be registered in its pool");
     let standby = scrape.gauge("anycast_pool_standby", "Whether it is registered as standby");
     let registered = scrape.gauge("anycast_pool_registered", "Whether the registrar has the service");
-    let problem = scrape
-        .gauge("anycast_pool_problem", "Whether something is wrong with the registrar; `anycast status` says what");
+    let problem = scrape.gauge(
+        "anycast_pool_problem",
+        "Whether something is wrong with the registrar; `anycast status` says what",
+    );
     let sent = scrape.counter("anycast_pool_registrations_sent", "Registrations sent to registrars");
     let answered = scrape.counter("anycast_pool_keep_alives_answered", "Keep-alives of registrars answered");
     for element in &status.pool {

@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_advice_and_what_is_well_is_not() {
-        let well = Registration { registrar: "registrar a".into(), registered: true, ..Registration::default() };
+        let well =
+            Registration { registrar: "registrar a".into(), registered: true, ..Registration::default() };
         let lost = Registration {
             registrar: "registrar b".into(),
             error: Some("Connection refused".into()),

@@ -110,7 +110,8 @@ impl View {
     }
 
     fn is_up(&self, id: &str) -> bool {
-        self.of(id).is_some_and(|(state, flags)| state == State::Up && !flags.contains(StatusFlags::TOMBSTONE))
+        self.of(id)
+            .is_some_and(|(state, flags)| state == State::Up && !flags.contains(StatusFlags::TOMBSTONE))
     }
 }
 
@@ -145,9 +146,8 @@ fn a_drained_service_leaves_its_pool_and_a_stopped_one_too() {
     need_lab!("a_drained_service_leaves_its_pool_and_a_stopped_one_too");
     let mut rig = Rig::new(1);
     let ids = [rig.id(0), rig.id(1)];
-    let gone = |view: &View, id: &str| {
-        view.of(id).is_none_or(|(_, flags)| flags.contains(StatusFlags::TOMBSTONE))
-    };
+    let gone =
+        |view: &View, id: &str| view.of(id).is_none_or(|(_, flags)| flags.contains(StatusFlags::TOMBSTONE));
     rig.subscribed(async |view| {
         assert!(!gone(view, &ids[0]));
         rig.daemons[0].request(&Command::Drain { service: Some("dns".to_owned()) }).unwrap();

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anycast_tests::lab::dns::{Query, Response, kind};
+use anycast_user::pool::PoolUser;
 use anycast_user::pool::element::PoolElement;
 use anycast_user::pool::forward::{Forward, ForwardOptions};
-use anycast_user::pool::PoolUser;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;

@@ -90,7 +90,7 @@ fn a_user_is_told_of_each_change_and_picks_what_works() {
 fn the_death_of_one_of_two_registrars_changes_nothing_for_users() {
     run(async {
         let (one, two) = (MachineRegistrar::local(1).unwrap(), MachineRegistrar::local(2).unwrap());
-        let _elements = [element(&[&one, &two], 1, port(1001)), element(&[&one, &two], 2, port(1002))];
+        let elements = [element(&[&one, &two], 1, port(1001)), element(&[&one, &two], 2, port(1002))];
         let user = PoolUser::connect(options(&[&one, &two]));
         user.resolve("dns").await.unwrap();
         until("both registrars told of both elements", || {
@@ -103,7 +103,7 @@ fn the_death_of_one_of_two_registrars_changes_nothing_for_users() {
         assert_eq!(up(&user), [1, 2]);
         assert!(user.pick("dns", &[ElementId(1)]).is_some());
         // The control: the same death of an element is told, and it is the first change that is.
-        drop(_elements);
+        drop(elements);
         loop {
             match tokio::time::timeout(PATIENCE, changes.next()).await.unwrap().unwrap() {
                 News::Change(change) => {

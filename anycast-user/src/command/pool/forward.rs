@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anycast_user::pool::forward::{Forward, ForwardOptions};
 use anycast_user::telemetry::metrics::Endpoint;
 use anyhow::Context as _;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -62,12 +61,16 @@ pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
 
 /// Raises the limit of open files to what so many queries need, as far as this process may.
 fn allow_files(wanted: u64) {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if soft >= wanted {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is the one that getrlimit(2) fills, and it outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 || limit.rlim_cur >= wanted {
         return;
     }
-    let raised = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
-    if raised.is_err() || hard < wanted {
+    let hard = limit.rlim_max;
+    limit.rlim_cur = wanted.min(hard);
+    // SAFETY: the structure is the one that setrlimit(2) reads, and it outlives the call.
+    let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    if raised != 0 || hard < wanted {
         warn!(
             limit = hard.min(wanted),
             wanted, "few open files allowed for that many queries: raise LimitNOFILE, or lower --in-flight"

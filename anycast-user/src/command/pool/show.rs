@@ -121,8 +121,12 @@ pub fn news(news: &News, json: bool) -> String {
 
 fn head(pool: &PoolSnapshot, registrars: &Registrars) -> String {
     let up = pool.elements.iter().filter(|element| element.state == State::Up).count();
-    let mut text =
-        format!("pool {}: {up} of {} elements up, policy {}\n", pool.handle, pool.elements.len(), pool.policy);
+    let mut text = format!(
+        "pool {}: {up} of {} elements up, policy {}\n",
+        pool.handle,
+        pool.elements.len(),
+        pool.policy
+    );
     for (name, snapshot, error) in registrars {
         if !matches!(snapshot.state, LinkState::Open(..)) {
             let why = error.as_deref().unwrap_or("does not answer");

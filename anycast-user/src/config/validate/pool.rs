@@ -168,7 +168,8 @@ impl Validator<'_> {
             );
             let service = services[number].name.clone();
             let Some(pool) = name else {
-                let what = format!("is missing: name the pool of service {service}, here or in [service.pool]");
+                let what =
+                    format!("is missing: name the pool of service {service}, here or in [service.pool]");
                 self.problem(span, "pool.name", what);
                 continue;
             };

@@ -32,9 +32,7 @@ const RA: u8 = 0x80;
 const RCODE: u8 = 0x0f;
 
 /// Response codes (RFC 1035 4.1.1).
-#[expect(missing_docs, reason = "the names are the RFC's")]
 pub mod rcode {
-    pub const NO_ERROR: u8 = 0;
     pub const FORMERR: u8 = 1;
     pub const SERVFAIL: u8 = 2;
     pub const NOTIMP: u8 = 4;
@@ -67,7 +65,8 @@ pub fn judge(message: &[u8]) -> Verdict {
     if header[QDCOUNT] != [0, 1] {
         return Verdict::Refuse(rcode::FORMERR);
     }
-    question_end(message).map_or(Verdict::Refuse(rcode::FORMERR), |question_end| Verdict::Forward { question_end })
+    question_end(message)
+        .map_or(Verdict::Refuse(rcode::FORMERR), |question_end| Verdict::Forward { question_end })
 }
 
 /// Where the one question ends: a name without compression, type and class.
@@ -144,7 +143,8 @@ mod tests {
     use super::*;
 
     /// `www.example. IN AAAA` with RD.
-    const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x00\x00\x1c\x00\x01";
+    const QUERY: &[u8] =
+        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x00\x00\x1c\x00\x01";
 
     fn answer() -> Vec<u8> {
         let mut answer = QUERY.to_vec();

@@ -230,7 +230,9 @@ fn place(shared: &Shared, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermi
     let place = Arc::clone(places).try_acquire_owned().ok();
     if place.is_none() {
         if shared.stats.dropped_total().is_multiple_of(10_000) {
-            warn!("too many queries under way: some are dropped; raise --in-flight, or see why answers take so long");
+            warn!(
+                "too many queries under way: some are dropped; raise --in-flight, or see why answers take so long"
+            );
         }
         shared.stats.dropped();
     }

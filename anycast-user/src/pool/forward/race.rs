@@ -120,7 +120,7 @@ impl Race<'_> {
             }
             tokio::select! {
                 Some((number, answer)) = attempts.next() => match answer {
-                    Ok(answer) if matches!(message::rcode(&answer), rcode::SERVFAIL | rcode::REFUSED) => {
+                    Ok(answer) if matches!(rcode(&answer), rcode::SERVFAIL | rcode::REFUSED) => {
                         self.tried[number].blame = Blame::Weak;
                         // The second that says so is believed.
                         if self.fallback.replace(answer).is_some() {

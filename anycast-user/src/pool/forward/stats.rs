@@ -125,10 +125,14 @@ impl Stats {
         let mut text = String::new();
         let label = format!("pool=\"{}\"", pool.replace('\\', "\\\\").replace('"', "\\\""));
         // Writing into a string does not fail; so everywhere below.
-        let _ = writeln!(text, "# HELP anycast_pool_forward_queries Queries, by how they ended\n# TYPE anycast_pool_forward_queries counter");
+        let _ = writeln!(
+            text,
+            "# HELP anycast_pool_forward_queries Queries, by how they ended\n# TYPE anycast_pool_forward_queries counter"
+        );
         for outcome in Outcome::ALL {
             let (name, count) = (outcome.name(), self.total(outcome));
-            let _ = writeln!(text, "anycast_pool_forward_queries_total{{{label},outcome=\"{name}\"}} {count}");
+            let _ =
+                writeln!(text, "anycast_pool_forward_queries_total{{{label},outcome=\"{name}\"}} {count}");
         }
         for (name, help, counter) in [
             ("retried", "Queries that took more than one attempt", &self.retried),

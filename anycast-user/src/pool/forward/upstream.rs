@@ -71,7 +71,8 @@ impl Ids {
 /// # Errors
 /// There is no way to the server, its port is closed, or it ended the connection. Silence is no error: this waits for ever.
 pub(super) async fn ask(query: &Query, server: SocketAddr, id: u16) -> io::Result<Vec<u8>> {
-    let mut answer = if query.tcp { ask_tcp(query, server, id).await? } else { ask_udp(query, server, id).await? };
+    let mut answer =
+        if query.tcp { ask_tcp(query, server, id).await? } else { ask_udp(query, server, id).await? };
     message::set_id(&mut answer, message::id(&query.octets));
     Ok(answer)
 }

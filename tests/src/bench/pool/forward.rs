@@ -15,8 +15,8 @@ use crate::lab::daemon::{DaemonOptions, ServiceOptions};
 use crate::lab::farm::{ROUTER_ADDRESS, SERVICE};
 use crate::lab::responder::pid_file;
 use crate::lab::{
-    Child, Client, Daemon, Farm, FarmOptions, MachineRegistrar, Namespace, Nsd, Record, Server, anycast_binary,
-    wait_until,
+    Child, Client, Daemon, Farm, FarmOptions, MachineRegistrar, Namespace, Nsd, Record, Server,
+    anycast_binary, wait_until,
 };
 
 /// How long the rig may take to come up.
@@ -200,7 +200,8 @@ impl Rig {
         let start = Instant::now();
         let end = start + Duration::from_secs(options.seconds);
         // When each fails, or comes back.
-        let mut next: Vec<Instant> = self.nsds.iter().map(|_| start + exponential(&mut random, mean)).collect();
+        let mut next: Vec<Instant> =
+            self.nsds.iter().map(|_| start + exponential(&mut random, mean)).collect();
         let mut faults: Vec<Option<Fault>> = vec![None; self.nsds.len()];
         let mut counts = [0; 2];
         while let Some((number, at)) = next.iter().copied().enumerate().min_by_key(|(_, at)| *at)
@@ -249,7 +250,10 @@ impl Rig {
         match fault {
             Fault::Killed => self.nsds[number] = Some(nsd(&self.farm.servers[number])?),
             Fault::Stopped => {
-                self.nsds[number].as_ref().context("a dead server was not stopped")?.signal(Signal::SIGCONT)?;
+                self.nsds[number]
+                    .as_ref()
+                    .context("a dead server was not stopped")?
+                    .signal(Signal::SIGCONT)?;
             }
         }
         Ok(())
@@ -265,7 +269,8 @@ impl Rig {
         println!("forward: {}", line.trim());
         self.daemons.clear();
         let numbers = line.split(", ").filter_map(|part| {
-            let (number, name) = part.rsplit_once(": ").map_or(part, |(_, rest)| rest).trim().split_once(' ')?;
+            let (number, name) =
+                part.rsplit_once(": ").map_or(part, |(_, rest)| rest).trim().split_once(' ')?;
             Some((name.replace(' ', "_"), number.parse().ok()?))
         });
         numbers.collect()
@@ -298,7 +303,14 @@ fn plain_forwarder(namespace: &Namespace, directory: &Path, servers: &[Server]) 
     let program = program.clone().find(|path| path.is_file());
     let program = program.context("dnsmasq is not installed: `apt-get install dnsmasq-base`")?;
     let mut command = namespace.command(program);
-    command.args(["--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--no-resolv", "--no-hosts"]);
+    command.args([
+        "--no-daemon",
+        "--conf-file=/dev/null",
+        "--pid-file=",
+        "--user=root",
+        "--no-resolv",
+        "--no-hosts",
+    ]);
     command.args(["--bind-interfaces", "--listen-address=::1", "--cache-size=0", "--dns-forward-max=10000"]);
     command.arg(format!("--port={PLAIN_PORT}"));
     for server in servers {
@@ -319,7 +331,8 @@ mod tests {
             sent,
             answered: wait.map(|wait| (sent + Duration::from_millis(wait), "one".to_owned())),
         };
-        let queries = (0..97).map(|_| asked(Some(2))).chain([asked(Some(40)), asked(Some(1_500)), asked(None)]);
+        let queries =
+            (0..97).map(|_| asked(Some(2))).chain([asked(Some(40)), asked(Some(1_500)), asked(None)]);
         let record = Record { queries: queries.collect(), duplicates: 0 };
         assert_eq!(judged(&record), (98, 1_500.0));
     }
