@@ -63,3 +63,12 @@ fn what_cannot_be_is_refused_with_advice() {
         "TLS needs ca, certificate and key",
     );
 }
+
+#[test]
+fn the_example_of_the_guide_is_taken() {
+    let guide = include_str!("../../../../docs/pool.md");
+    let (_, rest) = guide.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let config = parse(&pooled(example)).unwrap();
+    assert_eq!(config.services[0].element.as_ref().unwrap().pool, "dns");
+}
