@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod pool;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -177,6 +179,19 @@ Examples:
     Ospf {
         #[command(subcommand)]
         command: OspfCommand,
+    },
+
+    /// Use a pool: resolve, watch, report, forward DNS queries to it
+    #[command(
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  anycast pool resolve dns --registrar 2001:db8::1
+  anycast pool forward --listen [::1]:53 --pool dns --registrar 2001:db8::1"
+    )]
+    Pool {
+        #[command(subcommand)]
+        command: pool::PoolCommand,
     },
 
     /// What a daemon starts to say good-bye if it is killed

@@ -6,6 +6,7 @@ mod detach;
 mod load;
 mod operate;
 mod ospf;
+mod pool;
 mod run;
 mod simulate;
 mod stats;
@@ -44,6 +45,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&global)?;
             detach::detach(&global, &interface, bpffs)
         }
+        Command::Pool { command } => pool::pool(&global, command),
         Command::Ospf { command } => ospf::ospf(&global, command),
         Command::OspfGuard => ospf::stand_by(),
         Command::Simulate(options) => simulate::simulate(&options),

@@ -7,6 +7,7 @@ mod error;
 pub mod keys;
 mod options;
 pub mod ospf;
+pub mod pool;
 mod validate;
 pub(crate) mod value;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub farm: Farm,
     /// `[ospf]`; `None` = services are advertised on their links alone.
     pub ospf: Option<ospf::Ospf>,
+    /// `[pool]`; `None` = no service registers with anybody.
+    pub pool: Option<pool::Pool>,
     /// Each interface that carries a service, in order of first use.
     pub interfaces: Vec<Interface>,
     /// `[[service]]`, in the order of the file.
@@ -157,6 +160,8 @@ pub struct Service {
     pub standby: Option<Standby>,
     /// What load is measured against; `None` = load is not measured.
     pub load: Option<Load>,
+    /// What it is in its pool; `None` = it is in none.
+    pub element: Option<pool::Element>,
 }
 
 /// Who answers solicitations among the able servers.

@@ -15,6 +15,7 @@ pub struct Options {
     pub daemon: Option<Daemon>,
     pub farm: Option<Spanned<Farm>>,
     pub ospf: Option<Spanned<Ospf>>,
+    pub pool: Option<Spanned<Pool>>,
     #[serde(default)]
     pub interface: Vec<Spanned<Interface>>,
     #[serde(default)]
@@ -149,6 +150,37 @@ pub struct Service {
     pub check: Option<Spanned<Check>>,
     pub standby: Option<Spanned<Standby>>,
     pub load: Option<Spanned<Load>>,
+    pub pool: Option<Spanned<ServicePool>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    pub registrars: Option<Spanned<Vec<String>>>,
+    pub name: Option<Spanned<String>>,
+    pub address: Option<Spanned<String>>,
+    pub policy: Option<Spanned<String>>,
+    pub weight: Option<Spanned<i64>>,
+    pub priority: Option<Spanned<i64>>,
+    pub tls: Option<Spanned<PoolTls>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolTls {
+    pub ca: Option<Spanned<PathBuf>>,
+    pub certificate: Option<Spanned<PathBuf>>,
+    pub key: Option<Spanned<PathBuf>>,
+    pub server_name: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServicePool {
+    pub enabled: Option<bool>,
+    pub name: Option<Spanned<String>>,
+    pub address: Option<Spanned<String>>,
+    pub port: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Deserialize)]

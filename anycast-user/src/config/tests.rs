@@ -4,6 +4,7 @@ use super::*;
 
 mod hooks;
 mod ospf;
+mod pool;
 
 const GOOD: &str = include_str!("../../../dist/anycast.toml");
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod ospf;
+mod pool;
 mod standby;
 mod values;
 
@@ -38,11 +39,27 @@ pub fn validate(path: &Path, text: &str, options: options::Options) -> Result<Co
     let modes = v.interfaces(&options.interface);
     let ospf_span = options.ospf.as_ref().map(Spanned::span);
     let ospf = options.ospf.map(|ospf| v.ospf(ospf));
-    let (services, interfaces) = v.services(options.service, modes);
+    let (pool, defaults) = options.pool.map(|pool| v.pool(pool)).unzip();
+    let mut options = options.service;
+    let elements: Vec<_> = options.iter_mut().map(|service| service.get_mut().pool.take()).collect();
+    let (mut services, interfaces) = v.services(options, modes);
+    // Services that are wrong are left out; then the two lists do not go together.
+    if v.problems.is_empty() {
+        v.elements(defaults.as_ref(), elements, &mut services);
+    }
     v.advertised(ospf.as_ref(), ospf_span, &services);
     v.warnings.sort_by_key(|warning| warning.line);
     if v.problems.is_empty() {
-        Ok(Config { path: path.to_owned(), daemon, farm, ospf, interfaces, services, warnings: v.warnings })
+        Ok(Config {
+            path: path.to_owned(),
+            daemon,
+            farm,
+            ospf,
+            pool,
+            interfaces,
+            services,
+            warnings: v.warnings,
+        })
     } else {
         v.problems.sort_by_key(|problem| problem.line);
         Err(Error::Wrong { problems: v.problems })
@@ -409,6 +426,7 @@ impl Validator<'_> {
             check,
             standby,
             load,
+            element: None,
         })
     }
 

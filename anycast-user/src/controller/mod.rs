@@ -22,7 +22,7 @@
 //! * `observe`: what was seen, as events; `perform`: what is to be done; `command`: the operator;
 //! * `drain`: whose word it is that a service is drained, a command's or a file's;
 //! * `hooks`: the operator's programs, which the loop starts and never waits for;
-//! * `routes`: services that a routing protocol advertises;
+//! * `routes`: services that a routing protocol advertises; `pool`: services that are elements of pools;
 //! * `report`: the picture for `status` and metrics; `stop`: the way out.
 
 mod command;
@@ -32,6 +32,7 @@ mod link;
 mod observe;
 mod perform;
 mod persist;
+mod pool;
 mod report;
 mod routes;
 mod service;
@@ -62,6 +63,8 @@ use hooks::Hooks;
 use link::Link;
 use perform::Alarms;
 use persist::Persister;
+use pool::Elements;
+pub use pool::PoolError;
 use service::{CheckRun, ServiceRun};
 
 /// How often counters and holds are read.
@@ -149,6 +152,9 @@ pub enum Error {
     /// The routing protocol.
     #[error(transparent)]
     Routing(#[from] routing::RoutingError),
+    /// Services as elements of pools.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
     /// The metrics endpoint.
     #[error(transparent)]
     Metrics(#[from] telemetry::metrics::Error),
@@ -173,6 +179,8 @@ pub(crate) struct Controller {
     /// Advertises by a routing protocol, if one is configured.
     routing: Option<Routing>,
     routing_trouble: Option<String>,
+    /// The services that are elements of pools.
+    elements: Elements,
     loads_told: Time,
     /// Ends the watching of interfaces and addresses with the controller.
     _watch: monitor::link::LinkHandle,
@@ -314,6 +322,7 @@ impl Controller {
             }
             self.drain(inputs).await;
             self.perform();
+            self.tell_pools();
             self.still_alive();
         }
     }

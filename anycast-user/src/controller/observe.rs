@@ -249,6 +249,7 @@ impl Controller {
         if now.since(self.loads_told) >= LOADS_TOLD {
             self.loads_told = now;
             self.tell_loads();
+            self.watch_pools();
         }
         for position in 0..self.links.len() {
             if self.links[position].interface.is_some() && self.links[position].datapath.is_none() {

@@ -41,8 +41,11 @@ impl Controller {
         alarms.extend(keys.map(|error| format!("keys not read again: {error}")));
         alarms.extend(self.state_alarm());
         alarms.extend(self.routing_trouble.clone());
+        let pool = self.elements.pictures(&self.config);
+        alarms.extend(pool.iter().flat_map(crate::telemetry::pool::Element::alarms));
         status::Status {
             ospf: None,
+            pool,
             services: core.services.iter().map(|service| self.service(now, core.server, service)).collect(),
             interfaces: self
                 .links

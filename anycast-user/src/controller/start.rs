@@ -33,6 +33,7 @@ use super::hooks::Hooks;
 use super::link::Link;
 use super::perform::Alarms;
 use super::persist::Persister;
+use super::pool::Elements;
 use super::service::{self, CheckRun, Running, ServiceRun};
 use super::{Controller, Error, will_retry};
 
@@ -96,9 +97,11 @@ pub(super) async fn start(config: Config, reports: Reports) -> Result<Controller
                 .collect(),
         };
         let routing = config.ospf.as_ref().map(|ospf| Routing::start(ospf, &start, reports.routing));
-        Ok((machine, services, groups, checks, watch, routing.transpose()?))
+        let routing = routing.transpose()?;
+        let elements = Elements::start(&config, &mut state, entropy()).map_err(Error::Pool)?;
+        Ok((machine, services, groups, checks, watch, routing, elements))
     });
-    let (machine, services, groups, checks, watch, routing) = match checks {
+    let (machine, services, groups, checks, watch, routing, elements) = match checks {
         Ok(everything) => everything,
         Err(error) => {
             undo.undo(&addresses, &mut state).await;
@@ -124,6 +127,7 @@ pub(super) async fn start(config: Config, reports: Reports) -> Result<Controller
         drains,
         routing,
         routing_trouble: None,
+        elements,
         loads_told: now,
         _watch: watch,
         _routers: router::spawn(names, reports.routers),
@@ -302,9 +306,12 @@ fn machine(
             .map(|(number, service)| core_service(config, number, service, restored(number, &service.name)))
             .collect(),
     };
-    // Seeded from the operating system's entropy, which is where the standard library's hash keys come from.
-    let seed = RandomState::new().build_hasher().finish();
-    Machine::new(core, seed, now).map_err(|source| Error::Core { path: config.path.clone(), source })
+    Machine::new(core, entropy(), now).map_err(|source| Error::Core { path: config.path.clone(), source })
+}
+
+/// A seed from the operating system's entropy, which is where the standard library's hash keys come from.
+fn entropy() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn core_service(

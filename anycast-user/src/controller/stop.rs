@@ -10,6 +10,7 @@ use super::{Controller, Error, LAST_HOOKS};
 impl Controller {
     /// Takes everything down, or leaves it for the next daemon. Goes on after an error; returns the first.
     pub(super) async fn stop(mut self, keep: bool) -> Result<(), Error> {
+        std::mem::take(&mut self.elements).stop(keep).await;
         if let Some(routing) = self.routing.take() {
             routing.finish(if keep { Ending::Keep } else { Ending::Withdraw }).await;
         }

@@ -102,6 +102,9 @@ pub struct State {
     /// How often the daemon was started, or more: each start has a number greater than all before.
     #[serde(default)]
     pub incarnation: u64,
+    /// Identifiers in their pools, by service name: after a restart a service replaces itself there instead of joining as another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub elements: BTreeMap<String, u32>,
 }
 
 impl State {
@@ -214,6 +217,7 @@ impl StateDir {
                 addresses: BTreeSet::new(),
                 sysctls: BTreeMap::new(),
                 incarnation: 0,
+                elements: BTreeMap::new(),
             },
         };
         if state.host != host {

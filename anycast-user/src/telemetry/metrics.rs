@@ -80,8 +80,24 @@ impl Endpoint {
         self.listener.local_addr()
     }
 
+    /// Serves what `text` writes, for ever. Cancel-safe.
+    pub async fn run_with(&self, text: impl Fn() -> String + Send + 'static) {
+        let (requests, mut scrapes) = mpsc::channel::<Scraped>(CONNECTIONS_MAX);
+        let answering = async {
+            while let Some(scrape) = scrapes.recv().await {
+                // The client may have gone.
+                let _ = scrape.send(text());
+            }
+        };
+        tokio::join!(self.accept(Source::Text(requests)), answering);
+    }
+
     /// Serves scrapes until the controller drops its end of `requests`. Cancel-safe.
     pub async fn run(&self, requests: mpsc::Sender<Request>) {
+        self.accept(Source::Controller(requests)).await;
+    }
+
+    async fn accept(&self, requests: Source) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = tokio::task::JoinSet::new();
         loop {
@@ -114,7 +130,40 @@ impl Endpoint {
     }
 }
 
-async fn serve(stream: TcpStream, requests: mpsc::Sender<Request>) -> Result<(), hyper::Error> {
+/// Who wants the text.
+type Scraped = oneshot::Sender<String>;
+
+/// Where the text comes from.
+#[derive(Clone)]
+enum Source {
+    /// The controller's status.
+    Controller(mpsc::Sender<Request>),
+    /// Somebody who writes it.
+    Text(mpsc::Sender<Scraped>),
+}
+
+impl Source {
+    async fn closed(&self) {
+        match self {
+            Self::Controller(requests) => requests.closed().await,
+            Self::Text(requests) => requests.closed().await,
+        }
+    }
+
+    /// The text; `None` once its source has ended.
+    async fn text(&self) -> Option<String> {
+        match self {
+            Self::Controller(requests) => status(requests).await.map(|status| render(&status)),
+            Self::Text(requests) => {
+                let (reply, answer) = oneshot::channel();
+                requests.send(reply).await.ok()?;
+                answer.await.ok()
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, requests: Source) -> Result<(), hyper::Error> {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let requests = requests.clone();
         async move { Ok::<_, Infallible>(respond(request.method(), request.uri().path(), &requests).await) }
@@ -122,7 +171,7 @@ async fn serve(stream: TcpStream, requests: mpsc::Sender<Request>) -> Result<(),
     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
 }
 
-async fn respond(method: &Method, path: &str, requests: &mpsc::Sender<Request>) -> Response<Full<Bytes>> {
+async fn respond(method: &Method, path: &str, requests: &Source) -> Response<Full<Bytes>> {
     let plain = |status, text: &str| answer(status, "text/plain; charset=utf-8", format!("{text}\n"));
     if method != Method::GET && method != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
@@ -130,8 +179,8 @@ async fn respond(method: &Method, path: &str, requests: &mpsc::Sender<Request>) 
     if path != "/metrics" {
         return plain(StatusCode::NOT_FOUND, "metrics are at /metrics");
     }
-    match timeout(STATUS_TIMEOUT, status(requests)).await {
-        Ok(Some(status)) => answer(StatusCode::OK, CONTENT_TYPE, render(&status)),
+    match timeout(STATUS_TIMEOUT, requests.text()).await {
+        Ok(Some(text)) => answer(StatusCode::OK, CONTENT_TYPE, text),
         Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
         Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the controller does not answer"),
     }
@@ -208,10 +257,40 @@ pub fn render(status: &Status) -> String {
     if let Some(picture) = &status.ospf {
         ospf(&mut scrape, picture);
     }
+    pool(&mut scrape, status);
     let mut text = String::new();
     // Writing into a string does not fail.
     let _ = prometheus_client::encoding::text::encode(&mut text, &scrape.registry);
     text
+}
+
+fn pool(scrape: &mut Scrape, status: &Status) {
+    if status.pool.is_empty() {
+        return;
+    }
+    let wanted = scrape.gauge("anycast_pool_wanted", "Whether the service should be registered in its pool");
+    let standby = scrape.gauge("anycast_pool_standby", "Whether it is registered as standby");
+    let registered = scrape.gauge("anycast_pool_registered", "Whether the registrar has the service");
+    let problem = scrape.gauge(
+        "anycast_pool_problem",
+        "Whether something is wrong with the registrar; `anycast status` says what",
+    );
+    let sent = scrape.counter("anycast_pool_registrations_sent", "Registrations sent to registrars");
+    let answered = scrape.counter("anycast_pool_keep_alives_answered", "Keep-alives of registrars answered");
+    for element in &status.pool {
+        let plain: Labels = vec![("service", element.service.clone()), ("pool", element.pool.clone())];
+        wanted.get_or_create(&plain).set(flag(element.wanted));
+        standby.get_or_create(&plain).set(flag(element.standby));
+        sent.get_or_create(&plain).inc_by(element.registrations_sent_total);
+        answered.get_or_create(&plain).inc_by(element.keep_alives_answered_total);
+        for registration in &element.registrations {
+            let mut labels = plain.clone();
+            labels.push(("registrar", registration.registrar.clone()));
+            registered.get_or_create(&labels).set(flag(registration.registered));
+            let wrong = registration.problem.is_some() || registration.error.is_some();
+            problem.get_or_create(&labels).set(flag(wrong));
+        }
+    }
 }
 
 fn daemon(scrape: &mut Scrape, status: &Status) {

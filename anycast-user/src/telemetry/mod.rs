@@ -5,5 +5,6 @@ pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod ospf;
+pub mod pool;
 pub mod status;
 pub mod table;

@@ -10,6 +10,7 @@ use anycast_common::abi;
 use serde::{Deserialize, Serialize};
 
 use super::ospf::Ospf;
+use super::pool::Element;
 use crate::control::Hold;
 
 /// The daemon and all it looks after.
@@ -26,6 +27,9 @@ pub struct Status {
     /// The routing protocol, without its database; `null` = none is configured, or it does not answer now.
     #[serde(default)]
     pub ospf: Option<Ospf>,
+    /// The services that are elements of pools.
+    #[serde(default)]
+    pub pool: Vec<Element>,
 }
 
 /// The daemon itself.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::ospf::Ospf;
+use super::pool::Element;
 use super::status::{Check, Interface, Peer, Router, Service, Status};
 
 /// Columns of the narrowest terminal anybody uses.
@@ -42,7 +43,24 @@ pub fn render(status: &Status) -> String {
     if let Some(ospf) = &status.ospf {
         self::ospf(&mut text, ospf);
     }
+    for element in &status.pool {
+        self::element(&mut text, element);
+    }
     text
+}
+
+fn element(text: &mut String, element: &Element) {
+    wrapped(text, "", &element.parts());
+    for registration in &element.registrations {
+        let mut parts = vec![format!("{} {}", registration.registrar, registration.state)];
+        if let Some(renewal) = registration.renewal_seconds {
+            parts.push(format!("renewed in {}", seconds(renewal)));
+        }
+        if let Some(keep_alive) = registration.keep_alive_seconds {
+            parts.push(format!("keep-alive {} ago", seconds(keep_alive)));
+        }
+        wrapped(text, INDENT, &parts);
+    }
 }
 
 /// A duration in its two largest units.

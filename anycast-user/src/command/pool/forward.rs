@@ -1,0 +1,79 @@
+//! `anycast pool forward`.
+
+use std::process::ExitCode;
+
+use anycast_user::pool::forward::{Forward, ForwardOptions};
+use anycast_user::telemetry::metrics::Endpoint;
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::cli::pool as cli;
+
+/// Sockets that a query has at a time, mostly one.
+const SOCKETS_PER_QUERY: u64 = 2;
+/// Files beside those of queries: connections of clients and registrars.
+const FILES_BESIDE: u64 = 512;
+
+/// Forwards until it is told to stop.
+pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    allow_files(u64::from(options.in_flight) * SOCKETS_PER_QUERY + FILES_BESIDE);
+    let user = super::user(&options.registrars)?;
+    let forward = Forward::bind(
+        user.clone(),
+        &ForwardOptions {
+            patience: options.patience,
+            in_flight: options.in_flight as usize,
+            ..ForwardOptions::new(options.listen.clone(), options.pool.as_str())
+        },
+    )
+    .await?;
+    let metrics = match options.metrics {
+        Some(address) => Some(Endpoint::bind(address).await?),
+        None => None,
+    };
+    let (text, summary) = (forward.metrics(), forward.summary());
+    let metrics = async {
+        match metrics {
+            Some(endpoint) => endpoint.run_with(text).await,
+            None => std::future::pending().await,
+        }
+    };
+    // It serves in any case: the registrar may come later, and then the pool is known at once.
+    let resolved = async {
+        match user.resolve(options.pool.as_str()).await {
+            Ok(pool) => info!(pool = options.pool, elements = pool.elements.len(), "forwarding"),
+            Err(error) => warn!("forwarding as soon as the pool is known: {error}"),
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = forward.run() => {}
+        () = metrics => {}
+        () = resolved => {}
+        _ = terminate.recv() => info!("stopped by SIGTERM: {}", summary()),
+        _ = interrupt.recv() => info!("stopped by SIGINT: {}", summary()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Raises the limit of open files to what so many queries need, as far as this process may.
+fn allow_files(wanted: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is the one that getrlimit(2) fills, and it outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 || limit.rlim_cur >= wanted {
+        return;
+    }
+    let hard = limit.rlim_max;
+    limit.rlim_cur = wanted.min(hard);
+    // SAFETY: the structure is the one that setrlimit(2) reads, and it outlives the call.
+    let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    if raised != 0 || hard < wanted {
+        warn!(
+            limit = hard.min(wanted),
+            wanted, "few open files allowed for that many queries: raise LimitNOFILE, or lower --in-flight"
+        );
+    }
+}
