@@ -33,9 +33,10 @@ impl Registrar {
         match self.admit(now, place, &handle, element) {
             Ok(element) => {
                 let seen = self.register(now, place, &handle, &element, flags);
+                let pool = self.space.find_pool(handle.as_bytes());
                 let (rejected, errors) = (false, Vec::new());
                 self.send(now, place, &Message::RegistrationResponse { handle, id, rejected, errors });
-                if let Some(pool) = self.space.find_pool(handle.as_bytes()) {
+                if let Some(pool) = pool {
                     match seen {
                         Seen::Nothing => {}
                         Seen::Load => self.touch_load(pool),
