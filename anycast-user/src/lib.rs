@@ -11,3 +11,4 @@ pub mod program;
 pub mod routing;
 pub mod simulate;
 pub mod telemetry;
+pub mod tls;
