@@ -8,6 +8,7 @@ pub mod datapath;
 pub mod host;
 pub mod monitor;
 pub mod program;
+pub mod registrar;
 pub mod routing;
 pub mod simulate;
 pub mod telemetry;

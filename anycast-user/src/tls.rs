@@ -147,10 +147,9 @@ fn pair(
 fn authorities(path: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| Error::Authority {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        roots
+            .add(certificate)
+            .map_err(|error| Error::Authority { path: path.to_owned(), reason: error.to_string() })?;
     }
     Ok(roots)
 }
@@ -199,12 +198,17 @@ mod tests {
     }
 
     /// Who the server says the client is, after a handshake and an octet each way.
-    async fn talk(server: Arc<ServerConfig>, client: Arc<ClientConfig>, name: &str) -> Result<Option<String>, ()> {
+    async fn talk(
+        server: Arc<ServerConfig>,
+        client: Arc<ClientConfig>,
+        name: &str,
+    ) -> Result<Option<String>, ()> {
         let (near, far) = tokio::io::duplex(4096);
         let serve = async {
             let mut stream = TlsAcceptor::from(server).accept(far).await.map_err(drop)?;
             let identity = stream.get_ref().1.peer_certificates().and_then(identity);
             stream.write_all(&[1]).await.map_err(drop)?;
+            stream.flush().await.map_err(drop)?;
             Ok(identity)
         };
         let ask = async {
@@ -222,7 +226,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         let (ours, theirs) = (authority(), authority());
-        let (ca, other_ca) = (authority_file(path, &ours, "ca.pem"), authority_file(path, &theirs, "other.pem"));
+        let (ca, other_ca) =
+            (authority_file(path, &ours, "ca.pem"), authority_file(path, &theirs, "other.pem"));
         let (certificate, key) = issue(path, &ours, "server", &["registrar.example", "192.0.2.1"]);
         let server = server_config(&certificate, &key, &ca).unwrap();
 

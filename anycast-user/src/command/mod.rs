@@ -6,6 +6,7 @@ mod detach;
 mod load;
 mod operate;
 mod ospf;
+mod registrar;
 mod run;
 mod simulate;
 mod stats;
@@ -45,6 +46,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             detach::detach(&global, &interface, bpffs)
         }
         Command::Ospf { command } => ospf::ospf(&global, command),
+        Command::Registrar { command } => registrar::registrar(&global, command),
         Command::OspfGuard => ospf::stand_by(),
         Command::Simulate(options) => simulate::simulate(&options),
         Command::Completions { shell } => completions::completions(shell),

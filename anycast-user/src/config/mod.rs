@@ -7,6 +7,7 @@ mod error;
 pub mod keys;
 mod options;
 pub mod ospf;
+pub mod registrar;
 mod validate;
 pub(crate) mod value;
 

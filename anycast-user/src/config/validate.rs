@@ -2,6 +2,7 @@
 
 mod check;
 mod ospf;
+pub mod registrar;
 mod standby;
 mod values;
 
