@@ -11,6 +11,7 @@ mod flood;
 pub mod ospf;
 pub mod ospf_soak;
 pub mod per_router;
+pub mod pool;
 mod solicitations;
 mod stats;
 mod wire;
@@ -45,6 +46,8 @@ enum Which {
     Ospf(ospf::Options),
     /// A server beside FRR and BIRD for longer than LSAs live; 65 minutes. See docs/ospf.md.
     OspfSoak(ospf_soak::Options),
+    /// How soon users know that an element is gone, and what a registrar holds. See docs/registrar.md.
+    Pool(pool::Options),
 }
 
 /// What to run.
@@ -143,6 +146,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Some(Which::Failover(options)) => failover::run(options),
         Some(Which::Ospf(options)) => ospf::run(options),
         Some(Which::OspfSoak(options)) => ospf_soak::run(options),
+        Some(Which::Pool(options)) => pool::run(options),
     }
 }
 
