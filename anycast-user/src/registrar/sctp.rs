@@ -45,7 +45,12 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<Option<Async>> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    AsyncFd::register(socket).map(Some)
+    register(socket).map(Some)
+}
+
+fn register(socket: Socket) -> io::Result<Async> {
+    // SAFETY: a `Socket` owns its descriptor and closes it only when it is dropped: it stays the same until then.
+    unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
 
 fn is_missing(error: &io::Error) -> bool {
@@ -84,7 +89,7 @@ async fn accept(listener: &Async) -> io::Result<(Async, SocketAddr)> {
         set_no_delay(&socket)?;
         let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        return Ok((AsyncFd::register(socket)?, peer));
+        return Ok((register(socket)?, peer));
     }
 }
 
