@@ -194,6 +194,22 @@ Examples:
         command: pool::PoolCommand,
     },
 
+    /// The registrar of server pools: it knows which elements are up and tells the users (RFC 5352)
+    #[command(
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  anycast registrar run --config /etc/anycast/registrar.toml
+  anycast registrar status --pool dns
+  anycast registrar check
+
+Its configuration is a file of its own [default: /etc/anycast/registrar.toml]."
+    )]
+    Registrar {
+        #[command(subcommand)]
+        command: RegistrarCommand,
+    },
+
     /// What a daemon starts to say good-bye if it is killed
     #[command(name = anycast_user::routing::guard::COMMAND, hide = true)]
     OspfGuard,
@@ -247,6 +263,23 @@ pub enum OspfCommand {
     },
     /// Say good-bye to the routers for a daemon that was killed; for ExecStopPost of its unit
     Goodbye,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RegistrarCommand {
+    /// Run the registrar in the foreground; SIGTERM and SIGINT stop it
+    Run,
+    /// Show pools, elements and counters of a running registrar
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Show the elements of this pool too
+        #[arg(long, value_name = "NAME")]
+        pool: Option<String>,
+    },
+    /// Test the registrar's configuration; changes nothing
+    Check,
 }
 
 /// What `anycast load` attaches to and answers for.

@@ -9,6 +9,7 @@ pub mod host;
 pub mod monitor;
 pub mod pool;
 pub mod program;
+pub mod registrar;
 pub mod routing;
 pub mod simulate;
 pub mod telemetry;

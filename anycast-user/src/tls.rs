@@ -208,6 +208,7 @@ mod tests {
             let mut stream = TlsAcceptor::from(server).accept(far).await.map_err(drop)?;
             let identity = stream.get_ref().1.peer_certificates().and_then(identity);
             stream.write_all(&[1]).await.map_err(drop)?;
+            stream.flush().await.map_err(drop)?;
             Ok(identity)
         };
         let ask = async {

@@ -43,6 +43,19 @@ enum Command {
         /// Address and port of the server.
         server: SocketAddr,
     },
+    /// An element of a pool: registers and answers keep-alives until it is killed.
+    #[command(hide = true)]
+    PoolElement {
+        /// Address and port of the registrar.
+        #[arg(long)]
+        registrar: SocketAddr,
+        /// The pool.
+        #[arg(long)]
+        pool: String,
+        /// The element's identifier.
+        #[arg(long)]
+        id: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,6 +68,9 @@ fn main() -> ExitCode {
         }),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::DnsResponder { name, port } => responder::serve(&name, port).map(|()| ExitCode::SUCCESS),
+        Command::PoolElement { registrar, pool, id } => {
+            bench::pool::push::run_element(registrar, &pool, id).map(|()| ExitCode::SUCCESS)
+        }
         Command::DnsAsk { server } => responder::ask(server).map(|_| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -1,6 +1,6 @@
 //! What survives a restart.
 
-use super::{Registrar, Reports};
+use super::Registrar;
 use crate::Time;
 use crate::handlespace::{NEVER, Stamp};
 use crate::journal::Record;
@@ -33,7 +33,6 @@ impl Registrar {
         for index in pools {
             self.arm_pool(now, index);
         }
-        self.reports.retain(|_, reports: &mut Reports| reports.since > now);
         self.space.element_count()
     }
 
@@ -64,7 +63,8 @@ impl Registrar {
         }
     }
 
-    /// The handlespace as records: a snapshot that takes the place of the journal so far.
+    /// The handlespace as records: a snapshot that takes the place of the journal so far. Tombstones are left out: they are soon
+    /// forgotten anyway.
     pub fn records(&self, now: Time) -> impl Iterator<Item = Record> + '_ {
         self.space.elements().flat_map(move |(_, own)| {
             let handle = self.space.pool(own.pool()).map(|pool| pool.handle().clone());

@@ -155,7 +155,7 @@ fn daemon(config: &Config, global: &Global, findings: &mut Findings) -> anyhow::
             findings.add(Level::Ok, &text)?;
             Ok(true)
         }
-        Ok(Answer::Done(_) | Answer::Ospf(_)) => Ok(true),
+        Ok(_) => Ok(true),
         Err(client::Error::Connect { .. }) => Ok(false),
         Err(error) => {
             findings.add(Level::Warning, &error.to_string())?;

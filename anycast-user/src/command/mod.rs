@@ -7,6 +7,7 @@ mod load;
 mod operate;
 mod ospf;
 mod pool;
+mod registrar;
 mod run;
 mod simulate;
 mod stats;
@@ -47,6 +48,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Pool { command } => pool::pool(&global, command),
         Command::Ospf { command } => ospf::ospf(&global, command),
+        Command::Registrar { command } => registrar::registrar(&global, command),
         Command::OspfGuard => ospf::stand_by(),
         Command::Simulate(options) => simulate::simulate(&options),
         Command::Completions { shell } => completions::completions(shell),

@@ -21,7 +21,7 @@ pub fn operate(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
     };
     match client::request(&global.socket_path(), &command)? {
         Answer::Done(said) => output::print(&format!("{said}\n"))?,
-        Answer::Status(_) | Answer::Ospf(_) => anyhow::bail!("the daemon answered with its status"),
+        _ => anyhow::bail!("the daemon answered with its status"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,7 @@ pub fn stop(global: &Global, keep: bool) -> anyhow::Result<ExitCode> {
     let process = daemon(&socket).ok();
     match client::request(&socket, &Command::Stop { keep }) {
         Ok(Answer::Done(said)) => output::print(&format!("{said}\n"))?,
-        Ok(Answer::Status(_) | Answer::Ospf(_)) => anyhow::bail!("the daemon answered with its status"),
+        Ok(_) => anyhow::bail!("the daemon answered with its status"),
         // It ended before its answer was out.
         Err(client::Error::Talk { source, .. }) if gone(&source) && process.is_some() => {}
         Err(error) => return Err(error.into()),

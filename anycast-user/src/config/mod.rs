@@ -8,6 +8,7 @@ pub mod keys;
 mod options;
 pub mod ospf;
 pub mod pool;
+pub mod registrar;
 mod validate;
 pub(crate) mod value;
 

@@ -3,6 +3,7 @@
 mod check;
 mod ospf;
 mod pool;
+pub mod registrar;
 mod standby;
 mod values;
 

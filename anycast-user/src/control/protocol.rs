@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::registrar;
 use crate::telemetry::ospf::Ospf;
 use crate::telemetry::status::Status;
 
@@ -23,6 +24,11 @@ pub enum Command {
     Status,
     /// What the routing protocol looks like: interfaces, neighbours, database.
     Ospf,
+    /// Everything a registrar knows about itself and its pools.
+    Registrar {
+        /// The elements of this pool too.
+        pool: Option<String>,
+    },
     /// Sets the operator's word over the gate.
     Hold {
         /// Name or address.
@@ -85,12 +91,14 @@ pub enum Answer {
     Status(Box<Status>),
     /// The answer to [`Command::Ospf`].
     Ospf(Box<Ospf>),
+    /// The answer to [`Command::Registrar`].
+    Registrar(Box<registrar::Status>),
 }
 
 impl Command {
     /// Whether it only looks: everybody who can reach the socket may look.
     pub const fn only_looks(&self) -> bool {
-        matches!(self, Self::Status | Self::Ospf)
+        matches!(self, Self::Status | Self::Ospf | Self::Registrar { .. })
     }
 }
 

@@ -29,6 +29,10 @@ impl Controller {
         match command {
             // Answered by somebody else.
             Command::Ospf | Command::Status => Err("not answered here".to_owned()),
+            Command::Registrar { .. } => {
+                Err("this is `anycast run`, no registrar: name the registrar's socket with --socket"
+                    .to_owned())
+            }
             Command::Hold { service, hold } => {
                 let number = self.config.service(&service)?;
                 let index = self.services[number].index;

@@ -316,14 +316,14 @@ impl Drop for StateDir {
     }
 }
 
-fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> StateError {
+pub(crate) fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Io { operation, path: path.clone(), source }
 }
 
 /// Locks the directory with flock(2) on a file in it, which ends with the process; the file holds the process id for whoever
 /// finds it locked.
-fn lock(directory: &Path) -> Result<File, StateError> {
+pub(crate) fn lock(directory: &Path) -> Result<File, StateError> {
     let path = directory.join(LOCK_FILE);
     let mut file = OpenOptions::new()
         .read(true)

@@ -153,7 +153,7 @@ impl Source {
     /// The text; `None` once its source has ended.
     async fn text(&self) -> Option<String> {
         match self {
-            Self::Controller(requests) => status(requests).await.map(|status| render(&status)),
+            Self::Controller(requests) => page(requests).await,
             Self::Text(requests) => {
                 let (reply, answer) = oneshot::channel();
                 requests.send(reply).await.ok()?;
@@ -193,44 +193,56 @@ fn answer(status: StatusCode, content_type: &'static str, text: String) -> Respo
     response
 }
 
-async fn status(requests: &mpsc::Sender<Request>) -> Option<Box<Status>> {
+/// The daemon's page, or the registrar's.
+async fn page(requests: &mpsc::Sender<Request>) -> Option<String> {
     let (reply, answer) = oneshot::channel();
     requests.send(Request { command: Command::Status, reply }).await.ok()?;
     match answer.await.ok()?.ok()? {
-        Answer::Status(status) => Some(status),
+        Answer::Status(status) => Some(render(&status)),
+        Answer::Registrar(status) => Some(crate::registrar::metrics::render(&status)),
         Answer::Done(_) | Answer::Ospf(_) => None,
     }
 }
 
-type Labels = Vec<(&'static str, String)>;
-type Counters = Family<Labels, Counter>;
-type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+pub(crate) type Labels = Vec<(&'static str, String)>;
+pub(crate) type Counters = Family<Labels, Counter>;
+pub(crate) type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
 
 /// The registry of one scrape.
 #[derive(Default)]
-struct Scrape {
-    registry: Registry,
+pub(crate) struct Scrape {
+    pub(crate) registry: Registry,
 }
 
 impl Scrape {
     /// A metric that only grows; `_total` is added to its name.
-    fn counter(&mut self, name: &str, help: &str) -> Counters {
+    pub(crate) fn counter(&mut self, name: &str, help: &str) -> Counters {
         let family = Counters::default();
         self.registry.register(name, help, family.clone());
         family
     }
 
-    fn gauge(&mut self, name: &str, help: &str) -> Gauges {
+    pub(crate) fn gauge(&mut self, name: &str, help: &str) -> Gauges {
         let family = Gauges::default();
         self.registry.register(name, help, family.clone());
         family
     }
 
     /// A single value.
-    fn plain(&mut self, name: &str, help: &str, value: f64) {
+    pub(crate) fn plain(&mut self, name: &str, help: &str, value: f64) {
         let gauge = Gauge::<f64, AtomicU64>::default();
         gauge.set(value);
         self.registry.register(name, help, gauge);
+    }
+}
+
+impl Scrape {
+    /// The page.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
     }
 }
 
@@ -242,7 +254,7 @@ fn flag(value: bool) -> f64 {
     clippy::cast_precision_loss,
     reason = "a gauge of Prometheus is a float; epochs and moves stay far below 2^53"
 )]
-fn float(value: u64) -> f64 {
+pub(crate) fn float(value: u64) -> f64 {
     value as f64
 }
 
@@ -258,10 +270,7 @@ pub fn render(status: &Status) -> String {
         ospf(&mut scrape, picture);
     }
     pool(&mut scrape, status);
-    let mut text = String::new();
-    // Writing into a string does not fail.
-    let _ = prometheus_client::encoding::text::encode(&mut text, &scrape.registry);
-    text
+    scrape.text()
 }
 
 fn pool(scrape: &mut Scrape, status: &Status) {

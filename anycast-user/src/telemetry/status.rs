@@ -535,6 +535,7 @@ pub(crate) mod tests {
                 advertisements_authentication: [("replayed".to_owned(), 1)].into(),
             }],
             alarms: vec!["gate of dns6 is held open".into()],
+            pool: Vec::new(),
             daemon: Daemon {
                 version: "0.1.0".into(),
                 pid: 4242,

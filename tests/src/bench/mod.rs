@@ -46,7 +46,7 @@ enum Which {
     Ospf(ospf::Options),
     /// A server beside FRR and BIRD for longer than LSAs live; 65 minutes. See docs/ospf.md.
     OspfSoak(ospf_soak::Options),
-    /// A DNS forwarder in front of a pool whose servers fail all the time. See docs/pool.md.
+    /// How soon users know that an element is gone, what a registrar holds, a DNS forwarder while servers fail. See docs/registrar.md.
     Pool(pool::Options),
 }
 
