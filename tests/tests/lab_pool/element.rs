@@ -9,6 +9,7 @@ use anycast_tests::lab::farm::{ROUTER_ADDRESS, SERVICE};
 use anycast_tests::lab::{Daemon, DnsResponder, Farm, FarmOptions, wait_until};
 use anycast_user::control::Command;
 use anycast_user::pool::{PoolUser, PoolUserOptions};
+use anycast_user::telemetry::status::State as ServiceState;
 
 use crate::support::{MachineRegistrar, PATIENCE, run, until};
 
@@ -170,8 +171,9 @@ fn a_service_on_standby_is_up_and_the_last_that_is_asked() {
     let rig = Rig::new(1);
     let ids = [rig.id(0), rig.id(1)];
     // Who does not own the address may fall silent.
-    let ready = |daemon: &Daemon| daemon.service("dns").is_ok_and(|service| !service.owned_here);
-    wait_until("one owns the address", PATIENCE, || {
+    let ready =
+        |daemon: &Daemon| daemon.service("dns").is_ok_and(|service| service.state == ServiceState::Ready);
+    wait_until("one waits for the other's end", PATIENCE, || {
         rig.daemons.iter().filter(|daemon| ready(daemon)).count() == 1
     })
     .unwrap();

@@ -34,6 +34,7 @@ const REGISTRAR_PORT: u16 = 3863;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, clap::Args)]
+#[group(id = "forward")]
 pub struct Options {
     /// Servers.
     #[arg(long, default_value_t = 5)]
