@@ -128,6 +128,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
     apt("iputils-ping", Probe::Command("ping"), Job::Test, "makes the lab's router resolve a neighbour"),
     apt("dnsperf", Probe::Command("dnsperf"), Job::Bench, "queries at full speed"),
     apt("ndppd", Probe::Command("ndppd"), Job::Bench, "a user-space responder to compare with"),
+    apt("dnsmasq-base", Probe::Command("dnsmasq"), Job::Bench, "a plain forwarder, to compare ours with"),
     apt("keepalived", Probe::Command("keepalived"), Job::Bench, "VRRP, to compare the failover with"),
     other("rustfmt", Provider::Rustup, Probe::CargoCommand("fmt"), Job::Lint, "checks the formatting"),
     other("clippy", Provider::Rustup, Probe::CargoCommand("clippy"), Job::Lint, "lints"),

@@ -42,9 +42,3 @@ fn kernel_routes_reach_a_bgp_router_through_frr() {
     need_lab!("kernel_routes_reach_a_bgp_router_through_frr");
     kernel_routes_arrive(Kind::FrrBgp, Speaker::RouteFrrBgp);
 }
-
-#[test]
-fn kernel_routes_of_bird_reach_a_bgp_router_of_frr() {
-    need_lab!("kernel_routes_of_bird_reach_a_bgp_router_of_frr");
-    kernel_routes_arrive(Kind::FrrBgp, Speaker::RouteBirdBgp);
-}
