@@ -101,10 +101,11 @@ fn elements(text: &mut String, pool: &str, elements: &[Element]) {
             short(&element.address, 32)
         );
         let mut more = element.flags.clone();
-        more.extend(element.identity.iter().cloned());
         if !element.connected {
             more.push("not connected".to_owned());
         }
+        // Last: it may be long, and is cut then.
+        more.extend(element.identity.iter().cloned());
         if !more.is_empty() {
             line(text, &format!("         {}", more.join(", ")));
         }
