@@ -193,7 +193,7 @@ impl Handlespace {
         changed
     }
 
-    /// Takes an element away; a tombstone tells since when and why. The pool stays until it is [forgotten](Self::forget_pool).
+    /// Takes an element away; a tombstone tells since when and why. The pool stays until it is forgotten.
     pub fn remove(&mut self, slot: Slot, source: Source, at: Stamp) -> Option<Element> {
         let element = self.elements.get_mut(slot.at())?.take()?;
         self.free_slots.push(slot.word());
