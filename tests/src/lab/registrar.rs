@@ -1,10 +1,11 @@
 //! `anycast registrar run`, and clients that speak ASAP to it by the wire types alone.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitStatus};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anycast_pool::wire::{
@@ -38,13 +39,13 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Starts one at a free port of the loopback address; `more` are further tables of its configuration.
+    /// Starts one at a loopback address; `more` are further tables of its configuration.
     ///
     /// # Errors
     /// It does not start.
     pub fn start(certificates: Option<&Certificates>, more: &str) -> Result<Self> {
-        let address = free_port()?;
-        let address_tls = certificates.map(|_| free_port()).transpose()?;
+        let address = own_address();
+        let address_tls = certificates.map(|_| own_address());
         let directory = TempDir::new().context("make a directory")?;
         let mut file = format!(
             "[registrar]\nlisten = [\"{address}\"]\nlisten_sctp = []\ncontrol_socket = \"{0}/control.sock\"\n\
@@ -179,9 +180,14 @@ fn spawn(namespace: Option<&Namespace>, directory: &Path) -> Result<Child> {
     Child::spawn("registrar", command, &directory.join("registrar.log"))
 }
 
-fn free_port() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).context("find a free port")?;
-    Ok(listener.local_addr()?)
+/// An address for a registrar: a loopback address of this process's own, and a port of each registrar's own. So a registrar that is
+/// restarted finds its address free, whatever other tests do.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    // Not 127.0.0.0/16, where others listen.
+    let address = Ipv4Addr::new(127, a | 0x80, b, c);
+    SocketAddr::new(address.into(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// An authority and what it signs, as PEM files.

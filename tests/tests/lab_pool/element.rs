@@ -11,7 +11,7 @@ use anycast_user::control::Command;
 use anycast_user::pool::{PoolUser, PoolUserOptions};
 use anycast_user::telemetry::status::State as ServiceState;
 
-use crate::support::{MachineRegistrar, PATIENCE, run, until};
+use crate::support::{PATIENCE, Registrar, run, until};
 
 /// Returns from the test if the lab cannot run here.
 macro_rules! need_lab {
@@ -27,7 +27,7 @@ macro_rules! need_lab {
 struct Rig {
     daemons: Vec<Daemon>,
     responders: Vec<DnsResponder>,
-    registrars: Vec<MachineRegistrar>,
+    registrars: Vec<Registrar>,
     farm: Farm,
     options: Vec<DaemonOptions>,
 }
@@ -35,15 +35,15 @@ struct Rig {
 impl Rig {
     fn new(registrars: usize) -> Self {
         let farm = Farm::new(&FarmOptions { servers: 2, ..FarmOptions::default() }).unwrap();
-        let registrars: Vec<MachineRegistrar> = (0..registrars)
+        let registrars: Vec<Registrar> = (0..registrars)
             .map(|number| {
                 let address = SocketAddr::from((ROUTER_ADDRESS, 3863 + number as u16));
-                MachineRegistrar::start(&farm.router, address, number as u32 + 1).unwrap()
+                Registrar::start_in(&farm.router, address, "").unwrap()
             })
             .collect();
         let responders = farm.servers.iter().map(|server| DnsResponder::start(server).unwrap()).collect();
         let named: Vec<String> =
-            registrars.iter().map(|registrar| format!("\"{}\"", registrar.address())).collect();
+            registrars.iter().map(|registrar| format!("\"{}\"", registrar.address)).collect();
         let options: Vec<DaemonOptions> = farm
             .servers
             .iter()
@@ -83,8 +83,7 @@ impl Rig {
 
     /// Runs `test` with a subscriber, on the router.
     fn subscribed<T: Send>(&self, test: impl AsyncFnOnce(&View) -> T + Send) -> T {
-        let addresses: Vec<SocketAddr> =
-            self.registrars.iter().map(|registrar| registrar.address()).collect();
+        let addresses: Vec<SocketAddr> = self.registrars.iter().map(|registrar| registrar.address).collect();
         self.farm.router.run(|| {
             run(async move {
                 let options = PoolUserOptions::new(addresses.into_iter().map(Into::into));
@@ -199,7 +198,7 @@ fn a_registrar_that_is_gone_is_an_alarm_and_changes_nothing_else() {
     let mut rig = Rig::new(2);
     let ids = [rig.id(0), rig.id(1)];
     assert_eq!(rig.daemons[0].status().unwrap().alarms, Vec::<String>::new());
-    let gone = rig.registrars.remove(1).address();
+    let gone = rig.registrars.remove(1).address;
     wait_until("there is an alarm", PATIENCE, || {
         rig.daemons[0].status().is_ok_and(|status| {
             status.alarms.iter().any(|alarm| alarm.contains(&gone.to_string()) && alarm.contains("reached"))
@@ -208,7 +207,7 @@ fn a_registrar_that_is_gone_is_an_alarm_and_changes_nothing_else() {
     .unwrap();
     rig.subscribed(async |view| assert!(view.is_up(&ids[0]) && view.is_up(&ids[1])));
     // It comes back, and with it the registration.
-    rig.registrars.push(MachineRegistrar::start(&rig.farm.router, gone, 2).unwrap());
+    rig.registrars.push(Registrar::start_in(&rig.farm.router, gone, "").unwrap());
     rig.wait_registered(&rig.daemons[0]);
     wait_until("the alarm is over", PATIENCE, || {
         rig.daemons[0].status().is_ok_and(|status| status.alarms.is_empty())

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
-use crate::support::{ANY, MachineRegistrar, PATIENCE, Server, run, until};
+use crate::support::{ANY, PATIENCE, Registrar, Server, run, until};
 use crate::user::{element, options};
 
 /// Servers, their elements, a registrar and a forwarder.
@@ -22,12 +22,12 @@ struct Rig {
     user: PoolUser,
     forward: SocketAddr,
     task: JoinHandle<()>,
-    _registrar: MachineRegistrar,
+    _registrar: Registrar,
 }
 
 impl Rig {
     async fn new(names: &[&'static str], patience: Duration) -> Self {
-        let registrar = MachineRegistrar::local(1).unwrap();
+        let registrar = Registrar::start(None, "").unwrap();
         let (mut servers, mut elements) = (Vec::new(), Vec::new());
         for (number, name) in names.iter().enumerate() {
             let server = Server::start(name).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use anycast_tests::lab::MachineRegistrar;
+pub use anycast_tests::lab::Registrar;
 use anycast_tests::lab::dns::{Query, kind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};

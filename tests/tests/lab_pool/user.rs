@@ -11,20 +11,20 @@ use anycast_user::pool::element::{Condition, PoolElement};
 use anycast_user::pool::user::{News, ResolveError};
 use anycast_user::pool::{PoolUser, PoolUserOptions, Registrars};
 
-use crate::support::{ANY, MachineRegistrar, PATIENCE, run, until};
+use crate::support::{ANY, PATIENCE, Registrar, run, until};
 
 pub const ABLE: Condition = Condition { able: true, standby: false, draining: false, load: 0 };
 
-pub fn options(registrars: &[&MachineRegistrar]) -> PoolUserOptions {
+pub fn options(registrars: &[&Registrar]) -> PoolUserOptions {
     PoolUserOptions {
         patience: PATIENCE,
-        ..PoolUserOptions::new(registrars.iter().map(|registrar| registrar.address().into()))
+        ..PoolUserOptions::new(registrars.iter().map(|registrar| registrar.address.into()))
     }
 }
 
 /// An element that serves at that address.
-pub fn element(registrars: &[&MachineRegistrar], id: u32, at: std::net::SocketAddr) -> PoolElement {
-    let addresses: Vec<_> = registrars.iter().map(|registrar| registrar.address().into()).collect();
+pub fn element(registrars: &[&Registrar], id: u32, at: std::net::SocketAddr) -> PoolElement {
+    let addresses: Vec<_> = registrars.iter().map(|registrar| registrar.address.into()).collect();
     let config = ElementConfig::new(
         "dns".into(),
         ElementId(id),
@@ -55,7 +55,7 @@ fn up(user: &PoolUser) -> Vec<u32> {
 #[test]
 fn a_user_is_told_of_each_change_and_picks_what_works() {
     run(async {
-        let registrar = MachineRegistrar::local(1).unwrap();
+        let registrar = Registrar::start(None, "").unwrap();
         let one = element(&[&registrar], 1, port(1001));
         let two = element(&[&registrar], 2, port(1002));
         let user = PoolUser::connect(options(&[&registrar]));
@@ -89,7 +89,7 @@ fn a_user_is_told_of_each_change_and_picks_what_works() {
 #[test]
 fn the_death_of_one_of_two_registrars_changes_nothing_for_users() {
     run(async {
-        let (one, two) = (MachineRegistrar::local(1).unwrap(), MachineRegistrar::local(2).unwrap());
+        let (one, two) = (Registrar::start(None, "").unwrap(), Registrar::start(None, "").unwrap());
         let elements = [element(&[&one, &two], 1, port(1001)), element(&[&one, &two], 2, port(1002))];
         let user = PoolUser::connect(options(&[&one, &two]));
         user.resolve("dns").await.unwrap();
@@ -121,7 +121,7 @@ fn the_death_of_one_of_two_registrars_changes_nothing_for_users() {
 #[test]
 fn who_cannot_resolve_is_told_why() {
     run(async {
-        let registrar = MachineRegistrar::local(1).unwrap();
+        let registrar = Registrar::start(None, "").unwrap();
         let short = |mut options: PoolUserOptions| {
             options.patience = Duration::from_millis(300);
             options
@@ -130,7 +130,7 @@ fn who_cannot_resolve_is_told_why() {
         let error = user.resolve("nothing").await.unwrap_err();
         assert!(matches!(error, ResolveError::Unknown { .. }), "{error}");
         assert!(error.to_string().contains("no registrar knows a pool nothing"), "{error}");
-        let closed = registrar.address();
+        let closed = registrar.address;
         drop(registrar);
         let user = PoolUser::connect(short(PoolUserOptions::new([closed.into()])));
         let error = user.resolve("dns").await.unwrap_err();

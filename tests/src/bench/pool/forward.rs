@@ -15,8 +15,8 @@ use crate::lab::daemon::{DaemonOptions, ServiceOptions};
 use crate::lab::farm::{ROUTER_ADDRESS, SERVICE};
 use crate::lab::responder::pid_file;
 use crate::lab::{
-    Child, Client, Daemon, Farm, FarmOptions, MachineRegistrar, Namespace, Nsd, Record, Server,
-    anycast_binary, wait_until,
+    Child, Client, Daemon, Farm, FarmOptions, Namespace, Nsd, Record, Registrar, Server, anycast_binary,
+    wait_until,
 };
 
 /// How long the rig may take to come up.
@@ -97,7 +97,7 @@ struct Rig {
     forward: Child,
     daemons: Vec<Daemon>,
     nsds: Vec<Option<Nsd>>,
-    _registrars: [MachineRegistrar; 2],
+    _registrars: [Registrar; 2],
     farm: Farm,
 }
 
@@ -159,10 +159,10 @@ impl Rig {
         let farm = Farm::new(&FarmOptions { servers, ..FarmOptions::default() })?;
         let registrar = |number: u16| {
             let address = (ROUTER_ADDRESS, REGISTRAR_PORT + number).into();
-            MachineRegistrar::start(&farm.router, address, u32::from(number) + 1)
+            Registrar::start_in(&farm.router, address, "")
         };
         let registrars = [registrar(0)?, registrar(1)?];
-        let names = registrars.iter().map(|registrar| registrar.address().to_string());
+        let names = registrars.iter().map(|registrar| registrar.address.to_string());
         let names: Vec<String> = names.collect();
         let nsds = farm.servers.iter().map(|server| nsd(server).map(Some)).collect::<Result<_>>()?;
         let mut daemons = Vec::new();
