@@ -55,8 +55,11 @@ Runs in the foreground; SIGTERM and SIGINT stop it.")]
 #[derive(Clone, Debug, Args)]
 pub struct Registrars {
     /// A registrar, as `[2001:db8::1]:3863`, 192.0.2.1 or registrar.example; give it again for more
-    #[arg(long, value_name = "ADDR", required = true)]
+    #[arg(long, value_name = "ADDR", required_unless_present = "discover")]
     pub registrar: Vec<RegistrarAddress>,
+    /// Interface on which registrars announce themselves; give it again for more
+    #[arg(long, value_name = "IFACE")]
+    pub discover: Vec<String>,
     /// Use TLS: file with the authorities of the registrars' certificates
     #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
     pub tls_ca: Option<PathBuf>,

@@ -48,6 +48,7 @@ fn user(options: &Registrars) -> anyhow::Result<PoolUser> {
         };
         user.registrars.tls = Some(files.load().context("cannot use TLS")?);
     }
+    user.registrars.discover.clone_from(&options.discover);
     user.patience = options.timeout;
     Ok(PoolUser::connect(user))
 }

@@ -157,6 +157,7 @@ pub struct Service {
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     pub registrars: Option<Spanned<Vec<String>>>,
+    pub discover: Option<Spanned<Vec<Spanned<String>>>>,
     pub name: Option<Spanned<String>>,
     pub address: Option<Spanned<String>>,
     pub policy: Option<Spanned<String>>,

@@ -13,6 +13,8 @@ use crate::tls;
 pub struct Pool {
     /// Each is registered with.
     pub registrars: Vec<RegistrarAddress>,
+    /// Interfaces on which announces of more are heard.
+    pub discover: Vec<String>,
     /// TLS to them; `None` = plain TCP.
     pub tls: Option<TlsFiles>,
 }
@@ -62,6 +64,7 @@ impl Pool {
     pub fn registrars(&self) -> Result<Registrars, tls::Error> {
         Ok(Registrars {
             addresses: self.registrars.clone(),
+            discover: self.discover.clone(),
             tls: self.tls.as_ref().map(TlsFiles::load).transpose()?,
         })
     }

@@ -52,6 +52,8 @@ impl PoolElement {
     /// An element that is not able yet, and begins to connect. Must be called in a Tokio runtime.
     pub fn start(mut config: ElementConfig, registrars: Registrars, name: &str) -> Self {
         config.registrars = registrars.addresses.len();
+        // Each is registered with, those that announce themselves too.
+        config.hunt.parallel = registrars.expected(&config.hunt);
         config.seed = seed();
         let stop = config.stop;
         let machine = ElementSide { element: Element::new(config), name: name.to_owned(), stopped: false };
@@ -176,6 +178,7 @@ impl Machine for ElementSide {
             Word::Connected(id) => Input::Connected(id),
             Word::Message(id, octets) => Input::Message(id, octets),
             Word::Closed(id) => Input::Closed(id),
+            Word::Announced(from, transports) => Input::Announced(from, transports),
             Word::Tick => Input::Tick,
         };
         self.input(now, input, links);

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anycast_pool::wire::{Frames, Transport};
-use anycast_pool::{ConnectionId, Target};
+use anycast_pool::{ConnectionId, HuntConfig, Target};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -20,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tracing::debug;
 
 use super::address::RegistrarAddress;
+use super::discover;
 
 /// Messages that may wait to be written to one registrar. A user or element says little, so more means that none is taken.
 const WRITES: usize = 256;
@@ -42,6 +44,8 @@ pub(super) enum Report {
     Message(ConnectionId, Vec<u8>),
     /// It is lost, or did not come about, and why.
     Closed(ConnectionId, String),
+    /// A registrar announced itself from that address.
+    Announced(SocketAddr, Vec<Transport>),
 }
 
 /// Whom to connect to, and how.
@@ -49,6 +53,8 @@ pub(super) enum Report {
 pub struct Registrars {
     /// The registrars.
     pub addresses: Vec<RegistrarAddress>,
+    /// Interfaces on which announces of more are heard.
+    pub discover: Vec<String>,
     /// Talk to them by TLS.
     pub tls: Option<Tls>,
 }
@@ -63,6 +69,12 @@ pub struct Tls {
 }
 
 impl Registrars {
+    /// How many there may be at a time.
+    pub(super) fn expected(&self, hunt: &HuntConfig) -> usize {
+        let announced = if self.discover.is_empty() { 0 } else { hunt.announced_max };
+        self.addresses.len() + announced
+    }
+
     /// A registrar in words.
     pub fn name(&self, target: &Target) -> String {
         match target {
@@ -95,10 +107,13 @@ struct Link {
 }
 
 impl Links {
-    /// None yet; what they will have to say comes out of the receiver.
+    /// None yet; what they will have to say comes out of the receiver. Must be called in a Tokio runtime.
     pub fn new(registrars: Registrars) -> (Self, mpsc::Receiver<Report>) {
         let (reports, receiver) = mpsc::channel(REPORTS);
         let registrars = Arc::new(registrars);
+        for interface in &registrars.discover {
+            tokio::spawn(discover::hear(interface.clone(), Arc::clone(&registrars), reports.clone()));
+        }
         (Self { registrars, open: HashMap::new(), reports, errors: BTreeMap::new() }, receiver)
     }
 
@@ -158,7 +173,7 @@ impl Links {
                     self.errors.insert(self.registrars.name(&link.target), why.clone());
                 }
             }
-            Report::Message(..) => {}
+            Report::Message(..) | Report::Announced(..) => {}
         }
     }
 }

@@ -9,6 +9,7 @@
 //! What to say and when is decided in `anycast_pool`, which knows no sockets. Here are the sockets and the clock: [`user`] is
 //! the library for programs that use pools, [`element`] a service of this host in its pool, [`forward`] a DNS forwarder.
 
+mod discover;
 mod links;
 mod side;
 

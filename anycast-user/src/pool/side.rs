@@ -1,8 +1,10 @@
 //! A machine of `anycast_pool` with its connections and its clock, shared between a task and whoever calls.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anycast_pool::wire::Transport;
 use anycast_pool::{ConnectionId, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -16,6 +18,7 @@ pub(super) enum Word<'a> {
     Connected(ConnectionId),
     Message(ConnectionId, &'a [u8]),
     Closed(ConnectionId),
+    Announced(SocketAddr, &'a [Transport]),
     Tick,
 }
 
@@ -48,7 +51,7 @@ struct State<M> {
 }
 
 impl<M: Machine> Side<M> {
-    /// A machine that has done nothing yet. Its reports go to [`run`](Self::run).
+    /// A machine that has done nothing yet. Its reports go to [`run`](Self::run). Must be called in a Tokio runtime.
     pub fn new(machine: M, registrars: Registrars) -> (Arc<Self>, mpsc::Receiver<Report>) {
         let (links, reports) = Links::new(registrars);
         let state = Mutex::new(State { machine, links, armed: None });
@@ -107,6 +110,7 @@ impl<M: Machine> Side<M> {
             Report::Connected(id) => Word::Connected(*id),
             Report::Message(id, octets) => Word::Message(*id, octets),
             Report::Closed(id, _) => Word::Closed(*id),
+            Report::Announced(from, transports) => Word::Announced(*from, transports),
         };
         machine.take(now(), word, links);
     }

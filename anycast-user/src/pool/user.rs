@@ -63,10 +63,9 @@ impl PoolUserOptions {
     /// With the times of RFC 5352 and connections to all of these registrars.
     pub fn new(registrars: impl IntoIterator<Item = RegistrarAddress>) -> Self {
         let addresses: Vec<RegistrarAddress> = registrars.into_iter().collect();
-        let mut config = UserConfig::new(addresses.len(), 0);
-        // RFC 5352 3.6 hunts for one of many; here each that is named is asked, because one alone may not know an element.
-        config.hunt.parallel = addresses.len().max(config.hunt.parallel);
-        Self { registrars: Registrars { addresses, tls: None }, patience: Duration::from_secs(5), config }
+        let config = UserConfig::new(addresses.len(), 0);
+        let registrars = Registrars { addresses, ..Registrars::default() };
+        Self { registrars, patience: Duration::from_secs(5), config }
     }
 }
 
@@ -148,10 +147,12 @@ impl Drop for Guard {
 }
 
 impl PoolUser {
-    /// Begins to connect to the registrars. Must be called in a Tokio runtime, in which it then lives.
+    /// Begins to connect to the registrars: RFC 5352 3.6 hunts for one of many, here each that is known is asked, because one alone may
+    /// not know an element. Must be called in a Tokio runtime, in which it then lives.
     pub fn connect(options: PoolUserOptions) -> Self {
         let PoolUserOptions { registrars, patience, mut config } = options;
         config.registrars = registrars.addresses.len();
+        config.hunt.parallel = config.hunt.parallel.max(registrars.expected(&config.hunt));
         config.seed = seed();
         let (news, _) = broadcast::channel(NEWS);
         let machine = UserSide { user: User::new(config), news: news.clone(), refused: Vec::new() };
@@ -256,6 +257,10 @@ impl PoolUser {
                 });
                 comma(&mut registrars, &format!("{name}: {error}"));
             }
+            if registrars.is_empty() {
+                let interfaces = links.registrars().discover.join(", ");
+                registrars = format!("none is known, no announce was heard on {interfaces}");
+            }
             ResolveError::Silent { patience: self.patience, registrars }
         })
     }
@@ -347,6 +352,7 @@ impl Machine for UserSide {
             Word::Connected(id) => Input::Connected(id),
             Word::Message(id, octets) => Input::Message(id, octets),
             Word::Closed(id) => Input::Closed(id),
+            Word::Announced(from, transports) => Input::Announced(from, transports),
             Word::Tick => Input::Tick,
         };
         self.input(now, input, links);

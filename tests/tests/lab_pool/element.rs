@@ -13,16 +13,6 @@ use anycast_user::telemetry::status::State as ServiceState;
 
 use crate::support::{PATIENCE, Registrar, run, until};
 
-/// Returns from the test if the lab cannot run here.
-macro_rules! need_lab {
-    ($name:literal) => {
-        if let Err(reason) = anycast_tests::lab::available() {
-            anycast_tests::skip($name, &reason);
-            return;
-        }
-    };
-}
-
 /// Servers with a DNS service and a daemon each, and registrars on the router. Processes go before what they run in.
 struct Rig {
     daemons: Vec<Daemon>,

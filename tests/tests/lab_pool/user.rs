@@ -1,5 +1,6 @@
 //! The library's pool user.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anycast_pool::element::ElementConfig;
@@ -22,23 +23,22 @@ pub fn options(registrars: &[&Registrar]) -> PoolUserOptions {
     }
 }
 
-/// An element that serves at that address.
-pub fn element(registrars: &[&Registrar], id: u32, at: std::net::SocketAddr) -> PoolElement {
-    let addresses: Vec<_> = registrars.iter().map(|registrar| registrar.address.into()).collect();
-    let config = ElementConfig::new(
-        "dns".into(),
-        ElementId(id),
-        Transport::Udp(at),
-        Policy::RoundRobin,
-        addresses.len(),
-        0,
-    );
-    let mut element = PoolElement::start(config, Registrars { addresses, tls: None }, "test");
+/// An element of the pool `dns` that serves at that address and is able.
+pub fn element(registrars: &[&Registrar], id: u32, at: SocketAddr) -> PoolElement {
+    let addresses = registrars.iter().map(|registrar| registrar.address.into()).collect();
+    let mut element = element_of(Registrars { addresses, ..Registrars::default() }, id, at);
     element.tell(ABLE);
     element
 }
 
-fn port(port: u16) -> std::net::SocketAddr {
+/// The same, with any registrars and not able yet.
+pub fn element_of(registrars: Registrars, id: u32, at: SocketAddr) -> PoolElement {
+    let config =
+        ElementConfig::new("dns".into(), ElementId(id), Transport::Udp(at), Policy::RoundRobin, 0, 0);
+    PoolElement::start(config, registrars, "test")
+}
+
+fn port(port: u16) -> SocketAddr {
     (ANY.ip(), port).into()
 }
 

@@ -39,6 +39,14 @@ fn every_service_is_an_element_unless_it_says_otherwise() {
 }
 
 #[test]
+fn registrars_need_no_names_where_they_announce_themselves() {
+    let pool = "[pool]\ndiscover = [\"eth0\"]\nname = \"dns\"\naddress = \"2001:db8::11\"\n";
+    let read = parse(&pooled(pool)).unwrap().pool.unwrap();
+    assert_eq!((read.registrars.len(), read.discover), (0, vec!["eth0".to_owned()]));
+    wrong(&pool.replace("discover = [\"eth0\"]", "discover = []"), "name the registrars");
+}
+
+#[test]
 fn the_address_of_the_check_will_do_if_users_reach_it() {
     let pool = POOL.replace("address = \"2001:db8::11\"\n", "");
     wrong(&pool, "at an address of this server alone");
@@ -54,6 +62,8 @@ fn what_cannot_be_is_refused_with_advice() {
     wrong(&POOL.replace("name = \"dns\"", ""), "name the pool");
     wrong(&POOL.replace("2001:db8::11", "::1"), "no address that users can reach");
     wrong("[pool]\nname = \"dns\"\naddress = \"2001:db8::11\"\n", "name the registrars");
+    wrong(&format!("{POOL}discover = [\"lo\"]\n"), "lo has no neighbours");
+    wrong(&format!("{POOL}discover = [\"eth0\", \"eth0\"]\n"), "eth0 stands there twice");
     wrong(&format!("{POOL}policy = \"best\"\n"), "randomized-least-used");
     wrong(&format!("{POOL}weight = 2\n"), "has no meaning with policy");
     wrong("[service.pool]\nenabled = false\n", "needs the table [pool]");

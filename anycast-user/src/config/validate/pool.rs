@@ -31,22 +31,28 @@ impl Validator<'_> {
     pub fn pool(&mut self, pool: Spanned<options::Pool>) -> (Pool, Defaults) {
         let span = pool.span();
         let pool = pool.into_inner();
-        let registrars = self.registrars(pool.registrars, span.clone());
+        let discover = self.discover(pool.discover);
+        let registrars = self.registrars(pool.registrars, span.clone(), !discover.is_empty());
         let name = self.pool_name(pool.name, "pool.name");
         let address = self.own_address(pool.address.as_ref(), "pool.address");
         let policy = self.policy(pool.policy.as_ref(), pool.weight, pool.priority);
         let tls = pool.tls.map(|tls| self.tls_files(tls));
-        (Pool { registrars, tls }, Defaults { name, address, policy, span })
+        (Pool { registrars, discover, tls }, Defaults { name, address, policy, span })
     }
 
     fn registrars(
         &mut self,
         registrars: Option<Spanned<Vec<String>>>,
         span: Range<usize>,
+        discovers: bool,
     ) -> Vec<RegistrarAddress> {
         const KEY: &str = "pool.registrars";
         let Some(registrars) = registrars else {
-            self.problem(span, KEY, "is missing: name the registrars, as [\"[2001:db8::1]:3863\"]");
+            if !discovers {
+                let what = "is missing: name the registrars, as [\"[2001:db8::1]:3863\"], or with pool.discover \
+                            the interfaces on which they announce themselves";
+                self.problem(span, KEY, what);
+            }
             return Vec::new();
         };
         let mut all = Vec::new();
@@ -59,8 +65,21 @@ impl Validator<'_> {
                 Err(error) => self.problem(registrars.span(), KEY, error.to_string()),
             }
         }
-        if registrars.get_ref().is_empty() {
+        if registrars.get_ref().is_empty() && !discovers {
             self.problem(registrars.span(), KEY, "there is none: name one, better two");
+        }
+        all
+    }
+
+    fn discover(&mut self, interfaces: Option<Spanned<Vec<Spanned<String>>>>) -> Vec<String> {
+        const KEY: &str = "pool.discover";
+        let mut all = Vec::new();
+        for interface in interfaces.map(Spanned::into_inner).unwrap_or_default() {
+            let Some(name) = self.interface_name(Some(&interface), interface.span(), KEY) else { continue };
+            if all.contains(&name) {
+                self.problem(interface.span(), KEY, format!("{name} stands there twice"));
+            }
+            all.push(name);
         }
         all
     }

@@ -193,7 +193,7 @@ fn start_element(id: u32, registrars: &[SocketAddr]) -> PoolElement {
         addresses.len(),
         0,
     );
-    let mut element = PoolElement::start(config, Registrars { addresses, tls: None }, "bench");
+    let mut element = PoolElement::start(config, Registrars { addresses, ..Registrars::default() }, "bench");
     element.tell(Condition { able: true, standby: false, draining: false, load: 0 });
     element
 }
