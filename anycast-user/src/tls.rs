@@ -3,7 +3,10 @@
 //! Keys and certificates are PEM files. Both sides show a certificate, and each is checked against a file of authorities that
 //! the operator names: the system's authorities say nothing about who may be in a pool.
 
+mod renewal;
+
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +16,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sha2::{Digest, Sha256};
+
+pub use renewal::{Client, Files, Renewable, Server};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +126,21 @@ pub fn identity(chain: &[CertificateDer<'_>]) -> Option<String> {
     Some(text)
 }
 
+/// An error of a connection in words; of TLS, with what to look at. That the other side refused a certificate comes as an alert, with
+/// TLS 1.3 after the handshake.
+pub fn explain(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(refusal @ rustls::Error::AlertReceived(_)) => format!(
+            "it refused this side's certificate ({refusal}): see whether an authority that it knows signed it"
+        ),
+        Some(rustls::Error::InvalidCertificate(reason)) => format!(
+            "its certificate is not trusted ({reason:?}): see the authorities of this side, and the name it is asked by"
+        ),
+        _ => error.to_string(),
+    }
+}
+
 /// The provider is named, never the process's default: two libraries of a process would fight for that.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -165,23 +185,23 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-    type Authority = CertifiedIssuer<'static, KeyPair>;
+    pub type Authority = CertifiedIssuer<'static, KeyPair>;
 
-    fn authority() -> Authority {
+    pub fn authority() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
     }
 
     /// `NAME.pem` and `NAME.key` in a directory.
-    fn issue(directory: &Path, authority: &Authority, name: &str, names: &[&str]) -> (PathBuf, PathBuf) {
+    pub fn issue(directory: &Path, authority: &Authority, name: &str, names: &[&str]) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, authority).unwrap();
@@ -191,7 +211,7 @@ mod tests {
         paths
     }
 
-    fn authority_file(directory: &Path, authority: &Authority, name: &str) -> PathBuf {
+    pub fn authority_file(directory: &Path, authority: &Authority, name: &str) -> PathBuf {
         let path = directory.join(name);
         std::fs::write(&path, authority.pem()).unwrap();
         path

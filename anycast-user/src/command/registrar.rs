@@ -59,7 +59,7 @@ fn check(global: &Global) -> anyhow::Result<ExitCode> {
         output::print(&format!("WARNING  {warning}\n"))?;
     }
     if let Some(own) = &config.tls {
-        tls::server_config(&own.certificate, &own.key, &own.client_ca)?;
+        tls::Server::server(own.clone())?;
         output::print("ok       certificates\n")?;
     }
     let listeners = config.listen.len() + config.listen_tls.len() + config.listen_sctp.len();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anycast_pool::policy::Policy;
 
@@ -50,7 +51,11 @@ impl TlsFiles {
     /// One cannot be read, or holds something else.
     pub fn load(&self) -> Result<Tls, tls::Error> {
         Ok(Tls {
-            config: tls::client_config(&self.ca, &self.certificate, &self.key)?,
+            client: Arc::new(tls::Client::client(tls::Files {
+                certificate: self.certificate.clone(),
+                key: self.key.clone(),
+                authorities: self.ca.clone(),
+            })?),
             server_name: self.server_name.as_deref().map(tls::server_name).transpose()?,
         })
     }

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::value::Time;
 use super::{Error, Problem, validate};
+use crate::tls;
 
 /// Where the configuration is looked for when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/anycast/registrar.toml";
@@ -29,7 +30,7 @@ pub struct Registrar {
     /// SCTP one-to-one sockets.
     pub listen_sctp: Vec<SocketAddr>,
     /// Certificates; there if there is a `listen_tls`.
-    pub tls: Option<Tls>,
+    pub tls: Option<tls::Files>,
     /// Elements must have shown a certificate.
     pub require_secured: bool,
     /// The control socket.
@@ -50,17 +51,6 @@ pub struct Registrar {
     pub announce: Option<Announce>,
     /// What is allowed but deserves a thought; one log line each.
     pub warnings: Vec<Problem>,
-}
-
-/// `[tls]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// The registrar's certificate, with those between it and the authority.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-    /// Authorities of elements and users.
-    pub client_ca: PathBuf,
 }
 
 /// When what was acknowledged is on the disk. In the kernel it is before the acknowledgement, so that the death of the process

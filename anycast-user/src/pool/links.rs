@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use anycast_pool::wire::{Frames, Transport};
 use anycast_pool::{ConnectionId, HuntConfig, Target};
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -22,6 +21,7 @@ use tracing::debug;
 
 use super::address::RegistrarAddress;
 use super::discover;
+use crate::tls;
 
 /// Messages that may wait to be written to one registrar. A user or element says little, so more means that none is taken.
 const WRITES: usize = 256;
@@ -62,8 +62,8 @@ pub struct Registrars {
 /// How to talk by TLS.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// Certificates and authorities; see [`crate::tls::client_config`].
-    pub config: Arc<ClientConfig>,
+    /// Certificates and authorities.
+    pub client: Arc<tls::Client>,
     /// What the registrars' certificates are for; `None` = what each was named by.
     pub server_name: Option<ServerName<'static>>,
 }
@@ -191,11 +191,11 @@ impl Task {
         let why = match self.talk(&reports).await {
             // Given up from here: nobody waits for word.
             Ok(()) => return,
-            Err(error) => error,
+            Err(error) => tls::explain(&error),
         };
         debug!(registrar = self.registrars.name(&self.target), %why, "connection ended");
         // The machine may have gone.
-        let _ = reports.send(Report::Closed(self.id, why.to_string())).await;
+        let _ = reports.send(Report::Closed(self.id, why)).await;
     }
 
     async fn talk(&mut self, reports: &mpsc::Sender<Report>) -> io::Result<()> {
@@ -267,10 +267,10 @@ async fn connect(registrars: &Registrars, target: &Target) -> io::Result<Box<dyn
 
 /// The stream itself, or TLS on it.
 async fn secured(registrars: &Registrars, host: &str, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
-    let Some(tls) = &registrars.tls else { return Ok(Box::new(stream)) };
-    let name = match &tls.server_name {
+    let Some(own) = &registrars.tls else { return Ok(Box::new(stream)) };
+    let name = match &own.server_name {
         Some(name) => name.clone(),
-        None => crate::tls::server_name(host).map_err(io::Error::other)?,
+        None => tls::server_name(host).map_err(io::Error::other)?,
     };
-    Ok(Box::new(TlsConnector::from(Arc::clone(&tls.config)).connect(name, stream).await?))
+    Ok(Box::new(TlsConnector::from(own.client.current()).connect(name, stream).await?))
 }

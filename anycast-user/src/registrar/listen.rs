@@ -63,10 +63,11 @@ pub(super) async fn serve_tcp(hub: Hub, listener: TcpListener) {
 }
 
 /// Accepts connections over TLS until it is dropped. The machine hears of those alone whose certificate is trusted.
-pub(super) async fn serve_tls(hub: Hub, listener: TcpListener, acceptor: TlsAcceptor) {
+pub(super) async fn serve_tls(hub: Hub, listener: TcpListener, server: Rc<tls::Server>) {
     let places = Rc::new(Semaphore::new(HANDSHAKES));
     accept(&listener, |stream, peer| {
-        let (hub, acceptor, places) = (hub.clone(), acceptor.clone(), places.clone());
+        let acceptor = TlsAcceptor::from(server.current());
+        let (hub, places) = (hub.clone(), places.clone());
         async move {
             let shaken = timeout(HANDSHAKE_TIMEOUT, async {
                 // Never closed: the semaphore is ours.

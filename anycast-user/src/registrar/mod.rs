@@ -27,6 +27,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anycast_pool::RegistrarId;
@@ -37,7 +38,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::config::registrar::Registrar as Config;
@@ -141,7 +141,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     raise_descriptors(config.limits.connections);
     let seed = random().map_err(system("read /dev/urandom"))?;
     let fresh = RegistrarId(((random().map_err(system("read /dev/urandom"))?) as u32).max(1));
-    let acceptor = acceptor(&config)?;
+    let tls_server = tls_server(&config)?;
     let announcer = announcer(&config)?;
     let control = control::server::Server::bind(&config.control_socket)?;
     let metrics = match config.metrics {
@@ -158,7 +158,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
 
     let hub = Hub::new(registrar, log, announcer);
     let mut tasks = JoinSet::new();
-    let listeners = listen(&hub, &config, acceptor, &mut tasks)?;
+    let listeners = listen(&hub, &config, tls_server.as_ref(), &mut tasks)?;
     let fixed = status::Fixed { listeners, restored };
     let timers = hub.clone();
     tasks.spawn_local(async move { timers.run_timers().await });
@@ -229,9 +229,9 @@ fn machine(config: &Config, id: RegistrarId) -> Machine {
     machine
 }
 
-fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Error> {
+fn tls_server(config: &Config) -> Result<Option<Rc<tls::Server>>, Error> {
     let Some(own) = config.tls.as_ref().filter(|_| !config.listen_tls.is_empty()) else { return Ok(None) };
-    Ok(Some(tls::server_config(&own.certificate, &own.key, &own.client_ca)?.into()))
+    Ok(Some(Rc::new(tls::Server::server(own.clone())?)))
 }
 
 fn announcer(config: &Config) -> Result<Option<Announcer>, Error> {
@@ -244,7 +244,7 @@ fn announcer(config: &Config) -> Result<Option<Announcer>, Error> {
 fn listen(
     hub: &Hub,
     config: &Config,
-    acceptor: Option<TlsAcceptor>,
+    tls_server: Option<&Rc<tls::Server>>,
     tasks: &mut JoinSet<()>,
 ) -> Result<Vec<String>, Error> {
     let mut listeners = Vec::new();
@@ -256,10 +256,10 @@ fn listen(
     }
     for address in &config.listen_tls {
         let failed = failed("tls", "listen_tls", *address);
-        let Some(acceptor) = acceptor.clone() else { continue };
+        let Some(server) = tls_server else { continue };
         let listener = listen::bind(*address).map_err(failed)?;
         listeners.push(format!("tls {address}"));
-        tasks.spawn_local(listen::serve_tls(hub.clone(), listener, acceptor));
+        tasks.spawn_local(listen::serve_tls(hub.clone(), listener, Rc::clone(server)));
     }
     for address in &config.listen_sctp {
         let failed = failed("sctp", "listen_sctp", *address);

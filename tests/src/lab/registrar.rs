@@ -223,11 +223,25 @@ impl Certificates {
         let key = KeyPair::generate()?;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = CertificateParams::new(names)?.signed_by(&key, &self.authority)?;
-        let paths = ["pem", "key"].map(|end| self.directory.path().join(format!("{file}.{end}")));
-        std::fs::write(&paths[0], certificate.pem())?;
-        std::fs::write(&paths[1], key.serialize_pem())?;
-        let [certificate, key] = paths;
-        Ok((certificate, key))
+        let paths = self.paths(file);
+        std::fs::write(&paths.0, certificate.pem())?;
+        std::fs::write(&paths.1, key.serialize_pem())?;
+        Ok(paths)
+    }
+
+    /// Where certificate and key of that name are.
+    pub fn paths(&self, file: &str) -> (PathBuf, PathBuf) {
+        let path = |end| self.directory.path().join(format!("{file}.{end}"));
+        (path("pem"), path("key"))
+    }
+
+    /// The files of a client of this name, that trusts the authority of `trusted`.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub fn files(&self, name: &str, trusted: &Self) -> Result<tls::Files> {
+        let (certificate, key) = self.issue(name, &[name])?;
+        Ok(tls::Files { certificate, key, authorities: trusted.authority_file() })
     }
 
     /// A client of this name, that trusts the authority of `trusted`.
@@ -235,8 +249,7 @@ impl Certificates {
     /// # Errors
     /// The files cannot be written or read.
     pub fn client(&self, name: &str, trusted: &Self) -> Result<Arc<ClientConfig>> {
-        let (certificate, key) = self.issue(name, &[name])?;
-        Ok(tls::client_config(&trusted.authority_file(), &certificate, &key)?)
+        Ok(tls::Client::client(self.files(name, trusted)?)?.current())
     }
 }
 

@@ -11,12 +11,11 @@ macro_rules! need_lab {
     };
 }
 
-use need_lab;
-
 mod discover;
 mod dissected;
 mod element;
 mod forward;
 mod registrar;
 mod support;
+mod tls;
 mod user;

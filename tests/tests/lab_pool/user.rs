@@ -38,7 +38,7 @@ pub fn element_of(registrars: Registrars, id: u32, at: SocketAddr) -> PoolElemen
     PoolElement::start(config, registrars, "test")
 }
 
-fn port(port: u16) -> SocketAddr {
+pub fn port(port: u16) -> SocketAddr {
     (ANY.ip(), port).into()
 }
 

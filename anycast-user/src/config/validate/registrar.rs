@@ -11,9 +11,10 @@ use toml::Spanned;
 use super::Validator;
 use crate::config::registrar::{
     Announce, AnnounceOptions, DEFAULT_CONTROL_SOCKET, DEFAULT_STATE_DIR, Limits, LimitsOptions, Options,
-    Registrar, Sync, Tls, TlsOptions,
+    Registrar, Sync, TlsOptions,
 };
 use crate::config::{Error, value::written};
+use crate::tls::Files;
 
 /// Least octets that may wait for a connection: twice as much as an answer of a large pool has.
 const BACKLOG_LEAST: i64 = 128 * 1024;
@@ -104,7 +105,7 @@ impl Validator<'_> {
         read
     }
 
-    fn tls(&mut self, tls: Spanned<TlsOptions>) -> Tls {
+    fn tls(&mut self, tls: Spanned<TlsOptions>) -> Files {
         let span = tls.span();
         let tls = tls.into_inner();
         let mut file = |given: Option<Spanned<PathBuf>>, key: &str, what: &str| match given {
@@ -114,10 +115,10 @@ impl Validator<'_> {
                 PathBuf::new()
             }
         };
-        Tls {
+        Files {
             certificate: file(tls.certificate, "tls.certificate", "the registrar's certificate"),
             key: file(tls.key, "tls.key", "its key"),
-            client_ca: file(tls.client_ca, "tls.client_ca", "the authorities of elements and users"),
+            authorities: file(tls.client_ca, "tls.client_ca", "the authorities of elements and users"),
         }
     }
 
