@@ -9,6 +9,7 @@ use std::time::Duration;
 use anycast_pool::{ElementId, PoolHandle};
 use anycast_user::config::pool::TlsFiles;
 use anycast_user::pool::{PoolUser, PoolUserOptions, user};
+use anycast_user::telemetry::log;
 use anyhow::Context as _;
 
 use crate::cli::Global;
@@ -71,7 +72,7 @@ async fn watch(named: &Named) -> anyhow::Result<ExitCode> {
     // A pool that is not there yet is worth watching, and so is a registrar; the first words say so.
     user.follow(&PoolHandle::from(named.name.as_str()));
     while let Some(news) = changes.next().await {
-        output::print(&show::news(&news, named.json))?;
+        output::print(&show::news(&news, &log::time_of_day(), named.json))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,5 +5,6 @@
 //! the next run (or `anycast detach`) finds a record of everything that is not as it was.
 
 pub mod address;
+pub mod descriptors;
 pub mod state;
 pub mod sysctl;

@@ -33,7 +33,6 @@ use std::time::Duration;
 use anycast_pool::RegistrarId;
 use anycast_pool::registrar::{Config as Machine, ConfigError, Event, Limits, Registrar};
 use anycast_pool::wire::Transport;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -42,6 +41,7 @@ use tracing::{info, warn};
 
 use crate::config::registrar::Registrar as Config;
 use crate::control::{self, Answer, Command, Request};
+use crate::host::descriptors;
 use crate::host::state::StateError;
 use crate::telemetry::{metrics as endpoint, notify};
 use crate::tls;
@@ -138,7 +138,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let system = |operation| move |source| Error::System { operation, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle SIGINT"))?;
-    raise_descriptors(config.limits.connections);
+    descriptors::allow(config.limits.connections as u64 + DESCRIPTORS, "limits.connections");
     let seed = random().map_err(system("read /dev/urandom"))?;
     let fresh = RegistrarId(((random().map_err(system("read /dev/urandom"))?) as u32).max(1));
     let tls_server = tls_server(&config)?;
@@ -366,26 +366,4 @@ fn random() -> io::Result<u64> {
     let mut octets = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut octets)?;
     Ok(u64::from_ne_bytes(octets))
-}
-
-/// Lets the process have a descriptor for each connection.
-fn raise_descriptors(connections: usize) {
-    let wanted = connections as u64 + DESCRIPTORS;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if soft >= wanted {
-        return;
-    }
-    let most = if setrlimit(Resource::RLIMIT_NOFILE, wanted.max(hard), wanted.max(hard)).is_ok() {
-        wanted.max(hard)
-    } else {
-        // Without privileges up to the hard limit alone.
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard)
-    };
-    if most < wanted {
-        warn!(
-            limit = most,
-            wanted,
-            "fewer file descriptors than limits.connections: raise LimitNOFILE of the unit, or lower the limit"
-        );
-    }
 }

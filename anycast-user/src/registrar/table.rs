@@ -29,14 +29,14 @@ pub fn render(status: &Status, pool: Option<&str>) -> String {
     line(
         &mut text,
         &format!(
-            "{} elements: {} up, {} down, {} unknown; {} pools",
-            totals.elements, totals.elements_up, totals.elements_down, totals.elements_unknown, totals.pools
+            "elements: {} up, {} down, {} unknown, in pools: {}",
+            totals.elements_up, totals.elements_down, totals.elements_unknown, totals.pools
         ),
     );
     line(
         &mut text,
         &format!(
-            "{} connections, {} subscriptions, {} octets waiting",
+            "connections: {}, subscriptions: {}, octets waiting: {}",
             totals.connections, totals.subscriptions, totals.backlog_octets
         ),
     );

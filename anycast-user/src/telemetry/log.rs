@@ -37,6 +37,14 @@ pub fn start(verbosity: u8) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
+/// The time of day as the log writes it, in UTC.
+pub fn time_of_day() -> String {
+    let mut text = String::new();
+    // Writing into a string does not fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
 /// The time of day, unless the journal writes it.
 struct Timer {
     journal: bool,

@@ -180,9 +180,9 @@ fn spawn(namespace: Option<&Namespace>, directory: &Path) -> Result<Child> {
     Child::spawn("registrar", command, &directory.join("registrar.log"))
 }
 
-/// An address for a registrar: a loopback address of this process's own, and a port of each registrar's own. So a registrar that is
+/// An address to listen on: a loopback address of this process's own, and a port of its own. So a registrar that is
 /// restarted finds its address free, whatever other tests do.
-fn own_address() -> SocketAddr {
+pub fn own_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     let [_, a, b, c] = std::process::id().to_be_bytes();
     // Not 127.0.0.0/16, where others listen.

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anycast_tests::lab::dns::{Query, Response, kind};
+use anycast_tests::lab::registrar::own_address;
+use anycast_tests::lab::{Child, anycast_binary};
 use anycast_user::pool::PoolUser;
 use anycast_user::pool::element::PoolElement;
 use anycast_user::pool::forward::{Forward, ForwardOptions};
@@ -162,5 +164,40 @@ fn without_elements_and_for_nonsense_there_is_an_answer_too() {
         let mut buffer = [0; 512];
         let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.unwrap().unwrap();
         assert_eq!(said(8, &buffer[..length]), Err(4));
+    });
+}
+
+#[test]
+fn the_command_forwards_and_serves_its_metrics() {
+    run(async {
+        let registrar = Registrar::start(None, "").unwrap();
+        let server = Server::start("one").await;
+        let _element = element(&[&registrar], 1, server.address);
+        let (listen, metrics) = (own_address(), own_address());
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(anycast_binary().unwrap());
+        command.args(["pool", "forward", "--pool", "dns", "--listen", &listen.to_string()]);
+        command.args(["--registrar", &registrar.address.to_string(), "--metrics", &metrics.to_string()]);
+        let log = directory.path().join("forward.log");
+        let mut forward = Child::spawn("anycast pool forward", command, &log).unwrap();
+        until("it knows the pool", || forward.log().contains("forwarding pool=")).await;
+
+        let socket = UdpSocket::bind(ANY).await.unwrap();
+        socket.connect(listen).await.unwrap();
+        for id in 1..=3 {
+            socket.send(&Query::new(id, "one.whoami.example.", kind::TXT).unwrap().emit()).await.unwrap();
+            let mut buffer = [0; 4096];
+            let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.unwrap().unwrap();
+            assert_eq!(said(id, &buffer[..length]), Ok("one".to_owned()));
+        }
+        let mut stream = TcpStream::connect(metrics).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let answered = "anycast_pool_forward_queries_total{pool=\"dns\",outcome=\"answered\"} 3";
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains(answered), "{text}");
+
+        assert!(forward.terminate(PATIENCE).unwrap().success());
+        assert!(forward.log().contains("stopped by SIGTERM: 3 answered"), "{}", forward.log());
     });
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anycast_user::host::descriptors;
 use anycast_user::pool::forward::{Forward, ForwardOptions};
 use anycast_user::telemetry::metrics::Endpoint;
 use anyhow::Context as _;
@@ -19,7 +20,7 @@ const FILES_BESIDE: u64 = 512;
 pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-    allow_files(u64::from(options.in_flight) * SOCKETS_PER_QUERY + FILES_BESIDE);
+    descriptors::allow(u64::from(options.in_flight) * SOCKETS_PER_QUERY + FILES_BESIDE, "--in-flight");
     let user = super::user(&options.registrars)?;
     let forward = Forward::bind(
         user.clone(),
@@ -57,23 +58,4 @@ pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => info!("stopped by SIGINT: {}", summary()),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Raises the limit of open files to what so many queries need, as far as this process may.
-fn allow_files(wanted: u64) {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is the one that getrlimit(2) fills, and it outlives the call.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 || limit.rlim_cur >= wanted {
-        return;
-    }
-    let hard = limit.rlim_max;
-    limit.rlim_cur = wanted.min(hard);
-    // SAFETY: the structure is the one that setrlimit(2) reads, and it outlives the call.
-    let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    if raised != 0 || hard < wanted {
-        warn!(
-            limit = hard.min(wanted),
-            wanted, "few open files allowed for that many queries: raise LimitNOFILE, or lower --in-flight"
-        );
-    }
 }

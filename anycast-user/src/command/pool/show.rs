@@ -97,24 +97,25 @@ fn element_json(element: &PoolElementSnapshot) -> Value {
     })
 }
 
-/// A line of `anycast pool watch`.
-pub fn news(news: &News, json: bool) -> String {
+/// A line of `anycast pool watch`, of what happened at `time`.
+pub fn news(news: &News, time: &str, json: bool) -> String {
     let text = match news {
         News::Change(change) => change.to_string(),
         News::Registrar(text) => text.clone(),
         News::Missed(count) => format!("{count} changes came too fast and are not shown"),
     };
     if !json {
-        return format!("{text}\n");
+        return format!("{time} {text}\n");
     }
     let value = match news {
         News::Change(change) => json!({
+            "time": time,
             "pool": change.handle.to_string(),
             "element": change.id.to_string(),
             "change": text,
         }),
-        News::Registrar(text) => json!({ "registrar": text }),
-        News::Missed(count) => json!({ "missed": count }),
+        News::Registrar(text) => json!({ "time": time, "registrar": text }),
+        News::Missed(count) => json!({ "time": time, "missed": count }),
     };
     format!("{value}\n")
 }

@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use anycast_pool::registrar::Config;
 use anycast_pool::wire::{Frames, Message, State};
 use anycast_pool::{ElementId, PoolHandle, RegistrarId};
 use anyhow::{Context as _, Result, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::super::stats::{Samples, Summary};
@@ -147,25 +146,27 @@ fn element(registrar: &Registrar, address: SocketAddr, id: u32, mut command: Com
     Ok(child)
 }
 
+/// Waits until each user has the vector in which the element is down.
 fn wait_all(users: &mut [Subscriber], id: ElementId, begin: Instant, samples: &mut Samples) -> Result<()> {
-    let mut waiting: Vec<usize> = (0..users.len()).collect();
-    while !waiting.is_empty() {
+    let epoll = Epoll::new(EpollCreateFlags::empty()).context("epoll_create")?;
+    for (at, user) in users.iter().enumerate() {
+        epoll.add(&user.stream, EpollEvent::new(EpollFlags::EPOLLIN, at as u64)).context("epoll_ctl")?;
+    }
+    let mut waiting = users.len();
+    let mut events = [EpollEvent::empty(); 1024];
+    while waiting > 0 {
         if begin.elapsed() > PATIENCE * 3 {
-            bail!("{} subscribers never heard of it", waiting.len());
+            bail!("{waiting} subscribers never heard of it");
         }
-        let mut fds: Vec<_> =
-            waiting.iter().map(|at| PollFd::new(users[*at].stream.as_fd(), PollFlags::POLLIN)).collect();
-        poll(&mut fds, PollTimeout::from(1_000_u16)).context("poll")?;
-        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
-        let mut rest = Vec::new();
-        for (at, ready) in waiting.into_iter().zip(ready) {
-            if ready && users[at].is_down(id)? {
+        let ready = epoll.wait(&mut events, EpollTimeout::from(1_000_u16)).context("epoll_wait")?;
+        for event in &events[..ready] {
+            let user = &mut users[event.data() as usize];
+            if user.is_down(id)? {
                 samples.push(begin.elapsed().as_secs_f64() * 1e3);
-            } else {
-                rest.push(at);
+                epoll.delete(&user.stream).context("epoll_ctl")?;
+                waiting -= 1;
             }
         }
-        waiting = rest;
     }
     Ok(())
 }
