@@ -12,8 +12,16 @@ use clap::Args;
 use crate::{process, workspace};
 
 /// All targets: the files of `tests/fuzz/fuzz_targets`.
-const TARGETS: [&str; 7] =
-    ["heartbeat", "nd_option", "key_file", "ospf_packet", "ospf_speaker", "asap_message", "registrar"];
+const TARGETS: [&str; 8] = [
+    "heartbeat",
+    "nd_option",
+    "key_file",
+    "ospf_packet",
+    "ospf_speaker",
+    "asap_message",
+    "registrar",
+    "pool_sides",
+];
 
 /// What the compiler must add for libFuzzer to see which way an input went.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
