@@ -157,7 +157,7 @@ pub enum Error {
     Pool(#[from] PoolError),
     /// The metrics endpoint.
     #[error(transparent)]
-    Metrics(#[from] telemetry::metrics::Error),
+    Metrics(#[from] telemetry::endpoint::Error),
 }
 
 /// Everything the loop knows and holds.
@@ -237,7 +237,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (requests_in, requests) = mpsc::channel(CHANNEL);
     let server = control::server::Server::bind(&config.daemon.control_socket)?;
     let metrics = match config.daemon.metrics {
-        Some(address) => Some(telemetry::metrics::Endpoint::bind(address).await?),
+        Some(address) => Some(telemetry::endpoint::Endpoint::bind(address).await?),
         None => None,
     };
     let (checks_in, checks) = mpsc::channel(CHANNEL);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prometheus_client::metrics::info::Info;
 
 use super::status::Status;
-use crate::telemetry::metrics::{Scrape, float};
+use crate::telemetry::scrape::{Scrape, float};
 
 /// Writes a status as OpenMetrics text.
 pub fn render(status: &Status) -> String {

@@ -43,7 +43,7 @@ use crate::config::registrar::Registrar as Config;
 use crate::control::{self, Answer, Command, Request};
 use crate::host::descriptors;
 use crate::host::state::StateError;
-use crate::telemetry::{metrics as endpoint, notify};
+use crate::telemetry::{endpoint, notify};
 use crate::tls;
 
 use announce::Announcer;

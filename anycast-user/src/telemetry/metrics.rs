@@ -1,262 +1,15 @@
-//! Prometheus metrics over HTTP, rendered from a [`Status`] that the controller gives out at each scrape: there is no
+//! The daemon's Prometheus metrics, rendered from a [`Status`] that the controller gives out at each scrape: there is no
 //! second set of books.
 //!
 //! Names follow Prometheus: base units, `_total` for what only grows, labels `service`, `address`, `interface`. What the
 //! fast path counts grows since its program was attached, over restarts of the daemon; what the daemon counts, since its
 //! start.
 
-use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
-
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::service::service_fn;
-use hyper::{Method, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
-use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
-use tracing::{debug, warn};
 
-use super::ospf::{Ospf, Rejected};
+use super::scrape::{Labels, Scrape, flag, float};
 use super::status::{State, Status};
-use crate::control::{Answer, Command, Request};
-
-/// Scrapes served at a time; others wait.
-const CONNECTIONS_MAX: usize = 8;
-
-/// How long one connection may last. A scraper connects for each scrape, or again.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long the controller may take for its status.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What [`render`] writes (OpenMetrics 1.0).
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The endpoint cannot be opened.
-#[derive(Debug, Error)]
-#[error(
-    "cannot serve metrics on {address}: {source}; change daemon.metrics, or remove it to switch them off"
-)]
-pub struct Error {
-    /// From the configuration.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: io::Error,
-}
-
-/// A bound metrics endpoint.
-#[derive(Debug)]
-pub struct Endpoint {
-    listener: TcpListener,
-}
-
-impl Endpoint {
-    /// Binds the endpoint. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// The address is not this host's, or it is taken.
-    pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
-        let listener = TcpListener::bind(address).await.map_err(|source| Error { address, source })?;
-        Ok(Self { listener })
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Serves what `text` writes, for ever. Cancel-safe.
-    pub async fn run_with(&self, text: impl Fn() -> String + Send + 'static) {
-        let (requests, mut scrapes) = mpsc::channel::<Scraped>(CONNECTIONS_MAX);
-        let answering = async {
-            while let Some(scrape) = scrapes.recv().await {
-                // The client may have gone.
-                let _ = scrape.send(text());
-            }
-        };
-        tokio::join!(self.accept(Source::Text(requests)), answering);
-    }
-
-    /// Serves scrapes until the controller drops its end of `requests`. Cancel-safe.
-    pub async fn run(&self, requests: mpsc::Sender<Request>) {
-        self.accept(Source::Controller(requests)).await;
-    }
-
-    async fn accept(&self, requests: Source) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut connections = tokio::task::JoinSet::new();
-        loop {
-            // Never closed: the semaphore is ours.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let accepted = loop {
-                tokio::select! {
-                    accepted = self.listener.accept() => break accepted,
-                    Some(_) = connections.join_next() => {}
-                    () = requests.closed() => return,
-                }
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let requests = requests.clone();
-                    connections.spawn(async move {
-                        match timeout(TIMEOUT, serve(stream, requests)).await {
-                            Ok(Ok(())) | Err(_) => {}
-                            Ok(Err(error)) => debug!(%peer, %error, "metrics connection ended"),
-                        }
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    warn!(%error, "cannot accept a metrics connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-}
-
-/// Who wants the text.
-type Scraped = oneshot::Sender<String>;
-
-/// Where the text comes from.
-#[derive(Clone)]
-enum Source {
-    /// The controller's status.
-    Controller(mpsc::Sender<Request>),
-    /// Somebody who writes it.
-    Text(mpsc::Sender<Scraped>),
-}
-
-impl Source {
-    async fn closed(&self) {
-        match self {
-            Self::Controller(requests) => requests.closed().await,
-            Self::Text(requests) => requests.closed().await,
-        }
-    }
-
-    /// The text; `None` once its source has ended.
-    async fn text(&self) -> Option<String> {
-        match self {
-            Self::Controller(requests) => page(requests).await,
-            Self::Text(requests) => {
-                let (reply, answer) = oneshot::channel();
-                requests.send(reply).await.ok()?;
-                answer.await.ok()
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, requests: Source) -> Result<(), hyper::Error> {
-    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let requests = requests.clone();
-        async move { Ok::<_, Infallible>(respond(request.method(), request.uri().path(), &requests).await) }
-    });
-    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
-}
-
-async fn respond(method: &Method, path: &str, requests: &Source) -> Response<Full<Bytes>> {
-    let plain = |status, text: &str| answer(status, "text/plain; charset=utf-8", format!("{text}\n"));
-    if method != Method::GET && method != Method::HEAD {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
-    }
-    if path != "/metrics" {
-        return plain(StatusCode::NOT_FOUND, "metrics are at /metrics");
-    }
-    match timeout(STATUS_TIMEOUT, requests.text()).await {
-        Ok(Some(text)) => answer(StatusCode::OK, CONTENT_TYPE, text),
-        Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
-        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the controller does not answer"),
-    }
-}
-
-fn answer(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
-    response
-}
-
-/// The daemon's page, or the registrar's.
-async fn page(requests: &mpsc::Sender<Request>) -> Option<String> {
-    let (reply, answer) = oneshot::channel();
-    requests.send(Request { command: Command::Status, reply }).await.ok()?;
-    match answer.await.ok()?.ok()? {
-        Answer::Status(status) => Some(render(&status)),
-        Answer::Registrar(status) => Some(crate::registrar::metrics::render(&status)),
-        Answer::Done(_) | Answer::Ospf(_) => None,
-    }
-}
-
-pub(crate) type Labels = Vec<(&'static str, String)>;
-pub(crate) type Counters = Family<Labels, Counter>;
-pub(crate) type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
-
-/// The registry of one scrape.
-#[derive(Default)]
-pub(crate) struct Scrape {
-    pub(crate) registry: Registry,
-}
-
-impl Scrape {
-    /// A metric that only grows; `_total` is added to its name.
-    pub(crate) fn counter(&mut self, name: &str, help: &str) -> Counters {
-        let family = Counters::default();
-        self.registry.register(name, help, family.clone());
-        family
-    }
-
-    pub(crate) fn gauge(&mut self, name: &str, help: &str) -> Gauges {
-        let family = Gauges::default();
-        self.registry.register(name, help, family.clone());
-        family
-    }
-
-    /// A single value.
-    pub(crate) fn plain(&mut self, name: &str, help: &str, value: f64) {
-        let gauge = Gauge::<f64, AtomicU64>::default();
-        gauge.set(value);
-        self.registry.register(name, help, gauge);
-    }
-}
-
-impl Scrape {
-    /// The page.
-    pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing into a string does not fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
-    }
-}
-
-fn flag(value: bool) -> f64 {
-    if value { 1.0 } else { 0.0 }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a gauge of Prometheus is a float; epochs and moves stay far below 2^53"
-)]
-pub(crate) fn float(value: u64) -> f64 {
-    value as f64
-}
+use super::{ospf, pool};
 
 /// Writes a status as OpenMetrics text.
 pub fn render(status: &Status) -> String {
@@ -267,39 +20,10 @@ pub fn render(status: &Status) -> String {
     checks(&mut scrape, status);
     interfaces(&mut scrape, status);
     if let Some(picture) = &status.ospf {
-        ospf(&mut scrape, picture);
+        ospf::metrics(&mut scrape, picture);
     }
-    pool(&mut scrape, status);
+    pool::metrics(&mut scrape, &status.pool);
     scrape.text()
-}
-
-fn pool(scrape: &mut Scrape, status: &Status) {
-    if status.pool.is_empty() {
-        return;
-    }
-    let wanted = scrape.gauge("anycast_pool_wanted", "Whether the service should be registered in its pool");
-    let standby = scrape.gauge("anycast_pool_standby", "Whether it is registered as standby");
-    let registered = scrape.gauge("anycast_pool_registered", "Whether the registrar has the service");
-    let problem = scrape.gauge(
-        "anycast_pool_problem",
-        "Whether something is wrong with the registrar; `anycast status` says what",
-    );
-    let sent = scrape.counter("anycast_pool_registrations_sent", "Registrations sent to registrars");
-    let answered = scrape.counter("anycast_pool_keep_alives_answered", "Keep-alives of registrars answered");
-    for element in &status.pool {
-        let plain: Labels = vec![("service", element.service.clone()), ("pool", element.pool.clone())];
-        wanted.get_or_create(&plain).set(flag(element.wanted));
-        standby.get_or_create(&plain).set(flag(element.standby));
-        sent.get_or_create(&plain).inc_by(element.registrations_sent_total);
-        answered.get_or_create(&plain).inc_by(element.keep_alives_answered_total);
-        for registration in &element.registrations {
-            let mut labels = plain.clone();
-            labels.push(("registrar", registration.registrar.clone()));
-            registered.get_or_create(&labels).set(flag(registration.registered));
-            let wrong = registration.problem.is_some() || registration.error.is_some();
-            problem.get_or_create(&labels).set(flag(wrong));
-        }
-    }
 }
 
 fn daemon(scrape: &mut Scrape, status: &Status) {
@@ -487,49 +211,8 @@ fn interfaces(scrape: &mut Scrape, status: &Status) {
     }
 }
 
-fn ospf(scrape: &mut Scrape, ospf: &Ospf) {
-    let neighbors = scrape.gauge("anycast_ospf_neighbors", "OSPF neighbours, by state");
-    let changed =
-        scrape.gauge("anycast_ospf_neighbor_state_seconds", "How long the neighbour is in its state");
-    for neighbor in &ospf.neighbors {
-        let interface = ("interface", neighbor.interface.clone());
-        let state = ("state", neighbor.state.clone());
-        neighbors.get_or_create(&vec![interface.clone(), state.clone()]).inc();
-        let router = ("router", neighbor.router_id.clone());
-        changed.get_or_create(&vec![interface, router, state]).set(neighbor.state_seconds);
-    }
-    let received = scrape.counter("anycast_ospf_packets_received", "OSPF packets received");
-    let sent = scrape.counter("anycast_ospf_packets_sent", "OSPF packets sent");
-    let again =
-        scrape.counter("anycast_ospf_lsas_retransmitted", "LSAs sent again for want of an acknowledgement");
-    let rejected = scrape.counter("anycast_ospf_rejected", "OSPF packets and LSAs that were not taken");
-    for interface in &ospf.interfaces {
-        let of = vec![("interface", interface.name.clone())];
-        received.get_or_create(&of).inc_by(interface.received_total);
-        sent.get_or_create(&of).inc_by(interface.sent_total);
-        again.get_or_create(&of).inc_by(interface.retransmitted_total);
-        for Rejected { reason, total } in &interface.rejected {
-            let labels = vec![("interface", interface.name.clone()), ("reason", reason.clone())];
-            rejected.get_or_create(&labels).inc_by(*total);
-        }
-    }
-    if ospf.router_id.is_some() {
-        scrape.plain("anycast_ospf_database_lsas", "LSAs in the database", float(ospf.database_lsas as u64));
-        scrape.plain("anycast_ospf_database_bytes", "Their size", float(ospf.database_octets as u64));
-        let refused: Counter = Counter::default();
-        refused.inc_by(ospf.database_refused_total);
-        scrape.registry.register(
-            "anycast_ospf_database_refused",
-            "LSAs for which there was no room",
-            refused,
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
     use crate::telemetry::status::tests::example;
 
@@ -537,6 +220,7 @@ mod tests {
     fn everything_is_named_as_prometheus_wants() {
         let text = render(&example());
         let dns = "service=\"dns\",address=\"2001:db8:1::53\",interface=\"eth0\"";
+        let registrar = "service=\"dns\",pool=\"dns\",registrar=\"registrar [2001:db8::";
         for line in [
             "anycast_build_info{version=\"0.1.0\",farm=\"dns-north\"} 1".to_owned(),
             "anycast_alarms 1.0".to_owned(),
@@ -568,6 +252,13 @@ mod tests {
             "anycast_ospf_rejected_total{interface=\"eth0\",reason=\"mtu_mismatch\"} 5".to_owned(),
             "anycast_ospf_database_lsas 9.0".to_owned(),
             "anycast_ospf_database_refused_total 1".to_owned(),
+            "anycast_pool_wanted{service=\"dns\",pool=\"dns\"} 1.0".to_owned(),
+            "anycast_pool_registrations_sent_total{service=\"dns\",pool=\"dns\"} 7".to_owned(),
+            "anycast_pool_keep_alives_answered_total{service=\"dns\",pool=\"dns\"} 31".to_owned(),
+            format!("anycast_pool_registered{{{registrar}1]:3863\"}} 1.0"),
+            format!("anycast_pool_problem{{{registrar}1]:3863\"}} 0.0"),
+            format!("anycast_pool_registered{{{registrar}2]:3863\"}} 0.0"),
+            format!("anycast_pool_problem{{{registrar}2]:3863\"}} 1.0"),
             "# EOF".to_owned(),
         ] {
             assert!(text.lines().any(|has| has == line), "{line} is not in\n{text}");
@@ -584,59 +275,5 @@ mod tests {
         assert!(render(&status).contains(
             "anycast_lease_age_seconds{service=\"dns\",address=\"2001:db8:1::53\",interface=\"eth0\"} 0.0"
         ));
-    }
-
-    /// What the endpoint answers to one request.
-    async fn ask(address: SocketAddr, request: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    }
-
-    #[tokio::test]
-    async fn the_endpoint_serves_metrics_and_nothing_else() {
-        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = endpoint.address().unwrap();
-        let (requests, mut controller) = mpsc::channel::<Request>(1);
-        let asking = async {
-            let get = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-            let good = ask(address, get).await;
-            assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "{good}");
-            assert!(good.contains("content-type: application/openmetrics-text"), "{good}");
-            assert!(good.ends_with("# EOF\n"), "{good}");
-            let other = ask(address, &get.replace("/metrics", "/")).await;
-            assert!(
-                other.starts_with("HTTP/1.1 404 ") && other.contains("metrics are at /metrics"),
-                "{other}"
-            );
-            let post = ask(address, &get.replace("GET", "POST")).await;
-            assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
-        };
-        let answering = async {
-            while let Some(request) = controller.recv().await {
-                assert_eq!(request.command, Command::Status);
-                let _ = request.reply.send(Ok(Answer::Status(Box::new(example()))));
-            }
-        };
-        tokio::select! {
-            () = asking => {}
-            () = answering => panic!("the endpoint is gone"),
-            () = endpoint.run(requests.clone()) => panic!("the endpoint ended"),
-        }
-        // Without a controller it says so, and it ends with the controller.
-        drop(controller);
-        timeout(Duration::from_secs(5), endpoint.run(requests)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_taken_address_is_told() {
-        let first = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let error = Endpoint::bind(first.address().unwrap()).await.unwrap_err().to_string();
-        assert!(
-            error.contains("cannot serve metrics on 127.0.0.1:") && error.contains("daemon.metrics"),
-            "{error}"
-        );
     }
 }

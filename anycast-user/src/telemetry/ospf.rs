@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use prometheus_client::metrics::counter::Counter;
 use serde::{Deserialize, Serialize};
 
+use super::scrape::{Scrape, float};
 use super::table::seconds;
 
 /// The whole picture.
@@ -267,4 +269,44 @@ fn head(picture: &Ospf) -> String {
     }
     text.push('\n');
     text
+}
+
+/// Writes it as metrics.
+pub(super) fn metrics(scrape: &mut Scrape, ospf: &Ospf) {
+    let neighbors = scrape.gauge("anycast_ospf_neighbors", "OSPF neighbours, by state");
+    let changed =
+        scrape.gauge("anycast_ospf_neighbor_state_seconds", "How long the neighbour is in its state");
+    for neighbor in &ospf.neighbors {
+        let interface = ("interface", neighbor.interface.clone());
+        let state = ("state", neighbor.state.clone());
+        neighbors.get_or_create(&vec![interface.clone(), state.clone()]).inc();
+        let router = ("router", neighbor.router_id.clone());
+        changed.get_or_create(&vec![interface, router, state]).set(neighbor.state_seconds);
+    }
+    let received = scrape.counter("anycast_ospf_packets_received", "OSPF packets received");
+    let sent = scrape.counter("anycast_ospf_packets_sent", "OSPF packets sent");
+    let again =
+        scrape.counter("anycast_ospf_lsas_retransmitted", "LSAs sent again for want of an acknowledgement");
+    let rejected = scrape.counter("anycast_ospf_rejected", "OSPF packets and LSAs that were not taken");
+    for interface in &ospf.interfaces {
+        let of = vec![("interface", interface.name.clone())];
+        received.get_or_create(&of).inc_by(interface.received_total);
+        sent.get_or_create(&of).inc_by(interface.sent_total);
+        again.get_or_create(&of).inc_by(interface.retransmitted_total);
+        for Rejected { reason, total } in &interface.rejected {
+            let labels = vec![("interface", interface.name.clone()), ("reason", reason.clone())];
+            rejected.get_or_create(&labels).inc_by(*total);
+        }
+    }
+    if ospf.router_id.is_some() {
+        scrape.plain("anycast_ospf_database_lsas", "LSAs in the database", float(ospf.database_lsas as u64));
+        scrape.plain("anycast_ospf_database_bytes", "Their size", float(ospf.database_octets as u64));
+        let refused: Counter = Counter::default();
+        refused.inc_by(ospf.database_refused_total);
+        scrape.registry.register(
+            "anycast_ospf_database_refused",
+            "LSAs for which there was no room",
+            refused,
+        );
+    }
 }

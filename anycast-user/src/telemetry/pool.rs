@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::scrape::{Labels, Scrape, flag};
+
 /// A service in its pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Element {
@@ -86,6 +88,36 @@ impl Element {
         parts.push(self.policy.clone());
         parts.push(format!("load {:.1} %", self.load * 100.0));
         parts
+    }
+}
+
+/// Writes them as metrics.
+pub(super) fn metrics(scrape: &mut Scrape, elements: &[Element]) {
+    if elements.is_empty() {
+        return;
+    }
+    let wanted = scrape.gauge("anycast_pool_wanted", "Whether the service should be registered in its pool");
+    let standby = scrape.gauge("anycast_pool_standby", "Whether it is registered as standby");
+    let registered = scrape.gauge("anycast_pool_registered", "Whether the registrar has the service");
+    let problem = scrape.gauge(
+        "anycast_pool_problem",
+        "Whether something is wrong with the registrar; `anycast status` says what",
+    );
+    let sent = scrape.counter("anycast_pool_registrations_sent", "Registrations sent to registrars");
+    let answered = scrape.counter("anycast_pool_keep_alives_answered", "Keep-alives of registrars answered");
+    for element in elements {
+        let plain: Labels = vec![("service", element.service.clone()), ("pool", element.pool.clone())];
+        wanted.get_or_create(&plain).set(flag(element.wanted));
+        standby.get_or_create(&plain).set(flag(element.standby));
+        sent.get_or_create(&plain).inc_by(element.registrations_sent_total);
+        answered.get_or_create(&plain).inc_by(element.keep_alives_answered_total);
+        for registration in &element.registrations {
+            let mut labels = plain.clone();
+            labels.push(("registrar", registration.registrar.clone()));
+            registered.get_or_create(&labels).set(flag(registration.registered));
+            let wrong = registration.problem.is_some() || registration.error.is_some();
+            problem.get_or_create(&labels).set(flag(wrong));
+        }
     }
 }
 

@@ -363,6 +363,10 @@ mod tests {
             "heartbeats  bad_signature 4  verified 990",
             "advertisements  replayed 1",
             "drops  gate_shut 3  ns_checksum 1",
+            "pool dns element 5f3a9c01  at [2001:db8::11]:53  registered with 1 of 2",
+            "  registrar [2001:db8::1]:3863 registered  renewed in 4m 14s",
+            "    keep-alive 1.3s ago",
+            "  registrar [2001:db8::2]:3863 none",
         ] {
             assert!(text.contains(what), "{what:?} is not in\n{text}");
         }

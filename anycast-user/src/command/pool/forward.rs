@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anycast_user::host::descriptors;
 use anycast_user::pool::forward::{Forward, ForwardOptions};
-use anycast_user::telemetry::metrics::Endpoint;
+use anycast_user::telemetry::endpoint::{self, Endpoint};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -32,7 +32,11 @@ pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
     )
     .await?;
     let metrics = match options.metrics {
-        Some(address) => Some(Endpoint::bind(address).await?),
+        Some(address) => {
+            let failed = |error: endpoint::Error| error.source;
+            let bound = Endpoint::bind(address).await.map_err(failed);
+            Some(bound.with_context(|| format!("cannot serve metrics on {address}: see --metrics"))?)
+        }
         None => None,
     };
     let (text, summary) = (forward.metrics(), forward.summary());
