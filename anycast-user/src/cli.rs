@@ -29,10 +29,11 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The configuration file [default: /etc/anycast/anycast.toml]
+    /// The configuration file [default: /etc/anycast/anycast.toml, the registrar's: /etc/anycast/registrar.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The daemon's control socket [default: daemon.control_socket of the configuration, or /run/anycast/control.sock]
+    /// The control socket [default: control_socket of the configuration, or /run/anycast/control.sock, the registrar's:
+    /// /run/anycast-registrar/control.sock]
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Log more: -v why things happen, -vv everything
