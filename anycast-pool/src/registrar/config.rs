@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Members;
 use crate::RegistrarId;
 use crate::wire::Transport;
 
@@ -12,6 +13,8 @@ pub struct Config {
     pub id: RegistrarId,
     /// Elements must have shown who they are; others are rejected with cause 0xa (RFC 5354 3.12.11).
     pub require_secured: bool,
+    /// Who may register in which pool; others are rejected with the same cause.
+    pub members: Members,
     /// Mean time between keep-alives to an element (RFC 5352 3.4); each is drawn from half to one and a half of it.
     pub keep_alive_interval: Duration,
     /// How long an answer to a keep-alive is awaited.
@@ -140,6 +143,7 @@ impl Config {
         Self {
             id,
             require_secured: false,
+            members: Members::default(),
             keep_alive_interval: Duration::from_secs(5),
             keep_alive_timeout: Duration::from_secs(2),
             max_bad_reports: 3,

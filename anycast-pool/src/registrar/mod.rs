@@ -22,6 +22,7 @@ mod counters;
 mod event;
 mod keep_alive;
 mod link;
+mod members;
 mod push;
 mod receive;
 mod register;
@@ -34,6 +35,7 @@ mod upkeep;
 pub use config::{Config, ConfigError, Limits, Rate, Rates};
 pub use counters::{Counters, DropReason};
 pub use event::{Action, CloseReason, ConnectionId, ConnectionKind, Event, Notice};
+pub use members::{Member, Members, NoMember};
 pub use snapshot::{ConnectionSnapshot, ElementSnapshot, PoolSnapshot, Snapshot};
 
 use std::collections::{HashMap, VecDeque};

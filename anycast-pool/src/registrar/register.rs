@@ -72,6 +72,9 @@ impl Registrar {
         if self.config.require_secured && identity == 0 {
             return Err(Cause::bare(CauseCode::Security));
         }
+        if !self.config.members.may(handle, self.identities.name(identity).as_deref()) {
+            return Err(Cause::bare(CauseCode::Security));
+        }
         if let Some(reason) = invalid(handle, &element, limits.handle_octets) {
             return Err(Cause::new(CauseCode::InvalidValues, &reason));
         }

@@ -40,6 +40,10 @@ impl Registrar {
         match record {
             Record::Registered { handle, element, flags, identity } => {
                 let Some(mut element) = PoolElement::from_parameter(&element) else { return };
+                // The list may be another one after the restart, too.
+                if !self.config.members.may(&handle, identity.as_deref()) {
+                    return;
+                }
                 // The identifier may be another one after the restart.
                 element.home = self.config.id;
                 let slot = self.space.insert(&handle, &element, flags);

@@ -182,6 +182,24 @@ fn a_secured_registrar_takes_no_unsecured_elements() {
 }
 
 #[test]
+fn only_those_on_the_list_register_in_a_pool() {
+    let mut members = Members::default();
+    members.allow("dns".into(), ["*.dns.example".parse().unwrap()]);
+    members.allow("open".into(), [Member::Anybody]);
+    let mut lab = Lab::with(Config { members, ..config() });
+    lab.connect(1);
+    lab.connect_as(2, ConnectionKind::Tls, Some("ns1.dns.example"));
+    lab.connect_as(3, ConnectionKind::Tls, Some("www.example"));
+    assert_eq!(lab.register(1, "dns", &element(1)), Err(CauseCode::Security));
+    assert_eq!(lab.register(2, "dns", &element(2)), Ok(()));
+    assert_eq!(lab.register(3, "dns", &element(3)), Err(CauseCode::Security));
+    assert_eq!(lab.register(1, "open", &element(1)), Ok(()));
+    // A pool that is on no list is not opened by anybody.
+    assert_eq!(lab.register(2, "other", &element(2)), Err(CauseCode::Security));
+    assert_eq!(ids(&lab.resolve(3, "dns", false, false)), [2]);
+}
+
+#[test]
 fn what_does_not_fit_is_refused_for_lack_of_resources() {
     let limits = Limits { pools: 2, elements: 4, elements_per_connection: 3, ..Limits::default() };
     let mut lab = Lab::with(Config { limits, ..config() });

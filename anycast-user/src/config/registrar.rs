@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anycast_pool::registrar::Members;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -33,6 +34,8 @@ pub struct Registrar {
     pub tls: Option<tls::Files>,
     /// Elements must have shown a certificate.
     pub require_secured: bool,
+    /// Who may register in which pool.
+    pub members: Members,
     /// The control socket.
     pub control_socket: PathBuf,
     /// Directory for the handlespace and the identifier.
@@ -137,6 +140,8 @@ pub(super) struct Options {
     #[serde(default)]
     pub limits: LimitsOptions,
     pub announce: Option<Spanned<AnnounceOptions>>,
+    #[serde(default)]
+    pub pool: Vec<PoolOptions>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -178,6 +183,13 @@ pub(super) struct LimitsOptions {
     pub subscriptions_per_connection: Option<Spanned<i64>>,
     pub backlog: Option<Spanned<i64>>,
     pub stuck: Option<Spanned<Time>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PoolOptions {
+    pub name: Spanned<String>,
+    pub elements: Spanned<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -206,6 +206,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
 fn machine(config: &Config, id: RegistrarId) -> Machine {
     let mut machine = Machine::new(id);
     machine.require_secured = config.require_secured;
+    machine.members.clone_from(&config.members);
     machine.keep_alive_interval = config.keep_alive_interval;
     machine.keep_alive_timeout = config.keep_alive_timeout;
     machine.backlog_max = config.limits.backlog;

@@ -58,6 +58,32 @@ fn elements_and_users_show_who_they_are_and_strangers_are_not_heard() {
 }
 
 #[test]
+fn only_those_on_the_list_register_in_a_pool() {
+    let ours = Certificates::new().unwrap();
+    let list = "[[pool]]\nname = \"dns\"\nelements = [\"*.dns.example\"]\n";
+    let registrar = Registrar::start(Some(&ours), list).unwrap();
+    run(async {
+        let start = |name, id| {
+            let mut element =
+                element_of(registrars(&registrar, ours.files(name, &ours).unwrap()), id, port(1001));
+            element.tell(ABLE);
+            element
+        };
+        let (_listed, other) = (start("ns1.dns.example", 1), start("www.example", 2));
+        until("one is registered and the other rejected", || {
+            let (snapshot, _) = other.snapshot();
+            registrar.status(Some("dns")).is_ok_and(|status| status.elements.len() == 1)
+                && snapshot.registrations.iter().any(|one| one.problem.is_some())
+        })
+        .await;
+        assert_eq!(registrar.status(Some("dns")).unwrap().elements[0].id, "00000001");
+        let (snapshot, _) = other.snapshot();
+        let problem = snapshot.registrations[0].problem.as_ref().unwrap();
+        assert!(problem.advice().contains("certificate"), "{problem}: {}", problem.advice());
+    });
+}
+
+#[test]
 fn renewed_certificates_are_taken_without_a_restart() {
     let (ours, theirs) = (Certificates::new().unwrap(), Certificates::new().unwrap());
     let registrar = Registrar::start(Some(&ours), "").unwrap();

@@ -4,14 +4,14 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anycast_pool::registrar::{Config as Machine, Limits as MachineLimits};
+use anycast_pool::registrar::{Config as Machine, Limits as MachineLimits, Member, Members, NoMember};
 use anycast_pool::{RegistrarId, wire};
 use toml::Spanned;
 
 use super::Validator;
 use crate::config::registrar::{
     Announce, AnnounceOptions, DEFAULT_CONTROL_SOCKET, DEFAULT_STATE_DIR, Limits, LimitsOptions, Options,
-    Registrar, Sync, TlsOptions,
+    PoolOptions, Registrar, Sync, TlsOptions,
 };
 use crate::config::{Error, value::written};
 use crate::tls::Files;
@@ -22,7 +22,7 @@ const BACKLOG_LEAST: i64 = 128 * 1024;
 /// Checks the whole file.
 pub(in crate::config) fn validate(path: &Path, text: &str, options: Options) -> Result<Registrar, Error> {
     let mut v = Validator { path, text, problems: Vec::new(), warnings: Vec::new() };
-    let Options { registrar: own, tls, keep_alive, limits, announce } = options;
+    let Options { registrar: own, tls, keep_alive, limits, announce, pool } = options;
     let defaults = Machine::new(RegistrarId(1));
     let any = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
     let wants_tls = own.listen_tls.as_ref().map(Spanned::span);
@@ -41,6 +41,7 @@ pub(in crate::config) fn validate(path: &Path, text: &str, options: Options) -> 
     if let (Some(flag), true, None) = (&own.require_secured, require_secured, &tls) {
         v.problem(flag.span(), "registrar.require_secured", "needs [tls]: no element could register");
     }
+    let members = v.members(pool, tls.is_some());
     let interval_span = keep_alive.interval.as_ref().map_or(0..0, Spanned::span);
     let keep_alive_interval =
         v.time(keep_alive.interval, "keep_alive.interval", defaults.keep_alive_interval, "100ms", "10m");
@@ -74,6 +75,7 @@ pub(in crate::config) fn validate(path: &Path, text: &str, options: Options) -> 
         listen_sctp,
         tls,
         require_secured,
+        members,
         control_socket,
         state_dir,
         metrics,
@@ -120,6 +122,38 @@ impl Validator<'_> {
             key: file(tls.key, "tls.key", "its key"),
             authorities: file(tls.client_ca, "tls.client_ca", "the authorities of elements and users"),
         }
+    }
+
+    /// Who may register in which pool.
+    fn members(&mut self, pools: Vec<PoolOptions>, tls: bool) -> Members {
+        let mut members = Members::default();
+        let mut names = Vec::new();
+        for pool in pools {
+            let name = pool.name.get_ref().clone();
+            if name.is_empty() || names.contains(&name) {
+                let what = format!("{name:?} is empty, or stands there twice");
+                self.problem(pool.name.span(), "pool.name", what);
+            }
+            let mut own = Vec::new();
+            for element in pool.elements.get_ref() {
+                match element.get_ref().parse() {
+                    Ok(member) => {
+                        if !tls && member != Member::Anybody {
+                            let what = "needs [tls]: without certificates no element has a name";
+                            self.problem(element.span(), "pool.elements", what);
+                        }
+                        own.push(member);
+                    }
+                    Err(error) => self.problem(element.span(), "pool.elements", NoMember::to_string(&error)),
+                }
+            }
+            if pool.elements.get_ref().is_empty() {
+                self.warning(pool.elements.span(), "pool.elements", "is empty: nobody may register there");
+            }
+            members.allow(name.as_str().into(), own);
+            names.push(name);
+        }
+        members
     }
 
     fn limits(&mut self, limits: LimitsOptions, defaults: &Machine) -> Limits {
