@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anycast_user::host::descriptors;
 use anycast_user::pool::forward::{Forward, ForwardOptions};
 use anycast_user::telemetry::endpoint::{self, Endpoint};
+use anycast_user::telemetry::notify;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -54,6 +55,7 @@ pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
         }
         std::future::pending::<()>().await;
     };
+    notify::ready(&format!("forwarding to pool {}", options.pool));
     tokio::select! {
         () = forward.run() => {}
         () = metrics => {}
@@ -61,5 +63,6 @@ pub async fn forward(options: &cli::Forward) -> anyhow::Result<ExitCode> {
         _ = terminate.recv() => info!("stopped by SIGTERM: {}", summary()),
         _ = interrupt.recv() => info!("stopped by SIGINT: {}", summary()),
     }
+    notify::stopping();
     Ok(ExitCode::SUCCESS)
 }
