@@ -217,6 +217,9 @@ fn completions_and_manual_pages_come_out() {
     let page = fs::read_to_string(directory.path().join("anycast-hold.8")).unwrap();
     assert!(page.contains("anycast hold dns shut"), "{page}");
     assert!(directory.path().join("anycast.8").exists());
+    // Pages that other pages name are there, and what is not for people has none.
+    assert!(directory.path().join("anycast-pool-forward.8").exists());
+    assert!(!directory.path().join("anycast-ospf-guard.8").exists());
     assert!(anycast(&["man"]).out.starts_with(".ie"));
 }
 

@@ -18,7 +18,7 @@ pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes `anycast.8` and a page for each command into a directory, or prints the first.
+/// Writes `anycast.8` and a page for each command, at any depth, into a directory, or prints the first.
 pub fn man(directory: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let mut command = Cli::command();
     command.build();
@@ -32,16 +32,22 @@ pub fn man(directory: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let mut pages = vec![("anycast".to_owned(), command.clone())];
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        let name = format!("anycast-{}", sub.get_name());
-        // clap wants names for its whole life; a handful of them is no leak that matters.
-        pages.push((name.clone(), sub.clone().name(&*name.leak())));
-    }
+    let mut pages = Vec::new();
+    collect(&command, "anycast", &mut pages);
     for (name, command) in pages {
         let path = directory.join(format!("{name}.8"));
         fs::write(&path, page(command, &name)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A page for a command and for each below it, which the page names.
+fn collect(command: &clap::Command, name: &str, pages: &mut Vec<(String, clap::Command)>) {
+    // clap wants names for its whole life; a handful of them is no leak that matters.
+    pages.push((name.to_owned(), command.clone().name(&*name.to_owned().leak())));
+    let shown = |sub: &&clap::Command| sub.get_name() != "help" && !sub.is_hide_set();
+    for sub in command.get_subcommands().filter(shown) {
+        collect(sub, &format!("{name}-{}", sub.get_name()), pages);
+    }
 }
