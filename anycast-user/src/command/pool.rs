@@ -47,6 +47,7 @@ fn user(options: &Registrars) -> anyhow::Result<PoolUser> {
             server_name: options.tls_name.clone(),
         };
         user.registrars.tls = Some(files.load().context("cannot use TLS")?);
+        user.registrars.check()?;
     }
     user.patience = options.timeout;
     Ok(PoolUser::connect(user))
