@@ -26,6 +26,7 @@ pub mod frame;
 pub mod frr;
 pub mod keepalived;
 pub mod machine_registrar;
+pub mod member;
 pub mod namespace;
 pub mod neighbour;
 pub mod nsd;

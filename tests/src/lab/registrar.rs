@@ -1,7 +1,7 @@
 //! `anycast registrar run`, and clients that speak ASAP to it by the wire types alone.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitStatus};
 use std::sync::Arc;
@@ -61,6 +61,21 @@ impl Registrar {
             );
         }
         Self::start_with(None, directory, address, address_tls, &(file + more))
+    }
+
+    /// Starts one at a free port of the loopback address of IPv4, on SCTP too: at the same port.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_sctp(more: &str) -> Result<Self> {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), free_port()?.port());
+        let directory = TempDir::new().context("make a directory")?;
+        let file = format!(
+            "[registrar]\nlisten = [\"{address}\"]\nlisten_sctp = [\"{address}\"]\n\
+             control_socket = \"{0}/control.sock\"\nstate_dir = \"{0}/state\"\n{more}",
+            directory.path().display()
+        );
+        Self::start_with(None, directory, address, None, &file)
     }
 
     /// Starts one in a namespace, at this address.
