@@ -14,6 +14,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -24,6 +25,9 @@ use nix::mount::{MsFlags, mount};
 
 /// What there is to do.
 const PLAN: &str = "/plan";
+
+/// An address of the guest that is not the loopback address: RSPLIB's elements do not register that.
+pub const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 53, 0, 1);
 
 /// Where cases write that they were skipped.
 const SKIPPED: &str = "/tmp/skipped";
@@ -114,16 +118,35 @@ fn test(name: &str, path: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Sets IFF_UP of `lo`, as `ip link set lo up` does.
+/// Gives `lo` a further address and brings it up, as `ip` does.
 fn raise_loopback() -> io::Result<()> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
-    // SAFETY: all zeros is a valid struct ifreq, of integers and a union of such.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo\0") {
-        *to = from.cast_signed();
-    }
+    let mut request = request_of("lo");
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads a struct ifreq, which `request` is and which outlives the call.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let up = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    if up != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut request = request_of("lo:1");
+    let address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(GUEST_ADDRESS.octets()) },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: both are structures of 16 octets; one is the view of the other that the address family says.
+    request.ifr_ifru.ifru_addr = unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address) };
+    // SAFETY: SIOCSIFADDR reads a struct ifreq, as above.
+    let set = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR as _, &raw const request) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn request_of(interface: &str) -> libc::ifreq {
+    // SAFETY: all zeros is a valid struct ifreq, of integers and a union of such.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from.cast_signed();
+    }
+    request
 }

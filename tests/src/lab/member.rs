@@ -28,6 +28,7 @@ pub fn run(registrars: Vec<RegistrarAddress>, pool: &str, id: u32, service: Sock
             std::thread::spawn(move || echo(client));
         }
     });
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -36,8 +37,14 @@ pub fn run(registrars: Vec<RegistrarAddress>, pool: &str, id: u32, service: Sock
             transport_use: TransportUse::Data,
             addresses: vec![service.ip()],
         };
-        let config =
-            ElementConfig::new(PoolHandle::from(pool), ElementId(id), transport, Policy::RoundRobin, 0, 0);
+        let config = ElementConfig::new(
+            PoolHandle::from(pool),
+            ElementId(id),
+            transport,
+            Policy::RoundRobin,
+            registrars.len(),
+            0,
+        );
         let registrars = Registrars { addresses: registrars, tls: None };
         let mut element = PoolElement::start(config, registrars, pool);
         element.tell(Condition { able: true, ..Condition::default() });

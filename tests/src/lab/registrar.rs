@@ -63,12 +63,12 @@ impl Registrar {
         Self::start_with(None, directory, address, address_tls, &(file + more))
     }
 
-    /// Starts one at a free port of the loopback address of IPv4, on SCTP too: at the same port.
+    /// Starts one at a free port of this address, on SCTP too: at the same port.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start_sctp(more: &str) -> Result<Self> {
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), free_port()?.port());
+    pub fn start_sctp(address: Ipv4Addr, more: &str) -> Result<Self> {
+        let address = SocketAddr::new(address.into(), free_port()?.port());
         let directory = TempDir::new().context("make a directory")?;
         let file = format!(
             "[registrar]\nlisten = [\"{address}\"]\nlisten_sctp = [\"{address}\"]\n\

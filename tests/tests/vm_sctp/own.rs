@@ -9,15 +9,15 @@ use anycast_user::pool::{PoolUser, PoolUserOptions};
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Member, OFTEN, PATIENCE, Raw, acknowledged, anycast, by_sctp, is_down, is_gone, is_up, local, run,
-    status_json, until, user,
+    Member, OFTEN, PATIENCE, Raw, acknowledged, anycast, by_sctp, is_down, is_gone, is_up, local, registrar,
+    run, status_json, until, user,
 };
 
 const POOL: &str = "echo";
 
 #[test]
 fn a_user_hears_of_elements_of_their_deaths_and_of_their_good_byes() {
-    let registrar = Registrar::start_sctp(OFTEN).unwrap();
+    let registrar = registrar(OFTEN);
     let mut first = Member::start(registrar.address, POOL, 1, local(5001));
     let second = Member::start(registrar.address, POOL, 2, local(5002));
     run(async {
@@ -51,13 +51,13 @@ fn a_user_hears_of_elements_of_their_deaths_and_of_their_good_byes() {
 #[test]
 fn the_transport_that_is_named_is_the_one_that_is_used() {
     // It listens on TCP and SCTP, at one address.
-    let registrar = Registrar::start_sctp("").unwrap();
+    let registrar = registrar("");
     let _member = Member::start(registrar.address, POOL, 1, local(5001));
     let named = registrar.address.to_string();
     let over = |named: &str| anycast(&["pool", "resolve", POOL, "--json", "--registrar", named]);
     wait_until("it is found over SCTP", PATIENCE, || over(&format!("sctp://{named}")).0).unwrap();
     let (good, text) = over(&named);
-    assert!(good && text.contains("127.0.0.1"), "{text}");
+    assert!(good && text.contains("10.53.0.1"), "{text}");
 
     // The control: a port at which only TCP is listened.
     let tcp = Registrar::start(None, "").unwrap();
@@ -80,7 +80,7 @@ fn the_transport_that_is_named_is_the_one_that_is_used() {
 fn a_pool_of_hundreds_comes_whole_in_one_message() {
     const CONNECTIONS: u32 = 6;
     const EACH: u32 = 150;
-    let registrar = Registrar::start_sctp("[keep_alive]\ninterval = \"10m\"\n").unwrap();
+    let registrar = registrar("[keep_alive]\ninterval = \"10m\"\n");
     let mut connections: Vec<Raw> = (0..CONNECTIONS).map(|_| Raw::connect(registrar.address)).collect();
     for (number, connection) in (0..).zip(&mut connections) {
         for id in number * EACH..(number + 1) * EACH {
@@ -96,7 +96,7 @@ fn a_pool_of_hundreds_comes_whole_in_one_message() {
 
 #[test]
 fn what_is_malformed_gets_an_error_or_silence_and_disturbs_nobody() {
-    let registrar = Registrar::start_sctp("").unwrap();
+    let registrar = registrar("");
     let mut element = Raw::connect(registrar.address);
     element.ask(&registration(POOL, 1));
     let mut user = Raw::connect(registrar.address);

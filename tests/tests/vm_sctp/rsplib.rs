@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub const POOL: &str = "EchoPool";
 
 /// Its address for the protocol between registrars.
-const ENRP: &str = "127.0.0.1:9901";
+const ENRP: &str = "10.53.0.1:9901";
 
 /// A program of RSPLIB.
 pub struct Rsplib {

@@ -1,15 +1,17 @@
 //! RSPLIB's elements and users at our registrar.
 
 use anycast_pool::wire::{PolicyParameter, Transport};
-use anycast_tests::lab::Registrar;
+use anycast_tests::lab::wait_until;
 use nix::sys::signal::Signal;
 
 use crate::rsplib::{POOL, Rsplib, echoed};
-use crate::support::{OFTEN, acknowledged, is_down, is_gone, is_up, local, run, status_json, until, user};
+use crate::support::{
+    OFTEN, PATIENCE, acknowledged, is_down, is_gone, is_up, local, registrar, run, status_json, until, user,
+};
 
 #[test]
 fn its_elements_register_answer_are_found_die_and_leave() {
-    let registrar = Registrar::start_sctp(OFTEN).unwrap();
+    let registrar = registrar(OFTEN);
     let mut first = Rsplib::element(registrar.address, 0x11, local(5011));
     let mut second = Rsplib::element(registrar.address, 0x12, local(5012));
     run(async {
@@ -45,7 +47,7 @@ fn its_elements_register_answer_are_found_die_and_leave() {
         second.process.signal(Signal::SIGINT).unwrap();
         until("the second is gone", || is_gone(&user, POOL, 0x12)).await;
     });
-    assert!(second.process.wait(crate::support::PATIENCE).unwrap().success(), "{}", second.log());
+    assert!(second.process.wait(PATIENCE).unwrap().success(), "{}", second.log());
     let shown = status_json(registrar.directory(), POOL);
     assert!(shown.iter().all(|element| element["id"] != "00000012"), "{shown:?}");
     let refused = registrar.status(None).unwrap().counters;
@@ -55,7 +57,9 @@ fn its_elements_register_answer_are_found_die_and_leave() {
 
 #[test]
 fn its_users_find_its_elements() {
-    let registrar = Registrar::start_sctp("").unwrap();
+    let registrar = registrar("");
     let _element = Rsplib::element(registrar.address, 0x21, local(5021));
+    wait_until("it is registered", PATIENCE, || !status_json(registrar.directory(), POOL).is_empty())
+        .unwrap();
     assert!(echoed(registrar.address, "found by a registrar of another make"));
 }

@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anycast_pool::wire::{Message, State, StatusFlags};
+use anycast_tests::guest::GUEST_ADDRESS;
 use anycast_tests::lab::{Child, Registrar, anycast_binary, lab_binary};
 use anycast_user::pool::{PoolUser, PoolUserOptions, RegistrarAddress, RegistrarProtocol};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Keep-alives that come often, so that a test sees several of them.
-pub const OFTEN: &str = "[keep_alive]\ninterval = \"1s\"\ntimeout = \"2s\"\n";
+pub const OFTEN: &str = "[keep_alive]\ninterval = \"2s\"\ntimeout = \"2s\"\n";
 
 /// Runs an asynchronous test, bounded.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
@@ -34,9 +35,14 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A registrar of ours that listens on TCP and SCTP.
+pub fn registrar(more: &str) -> Registrar {
+    Registrar::start_sctp(GUEST_ADDRESS, more).unwrap()
+}
+
 /// An address of the guest.
 pub fn local(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
+    (GUEST_ADDRESS, port).into()
 }
 
 /// The same by SCTP.
