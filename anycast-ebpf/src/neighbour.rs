@@ -331,9 +331,23 @@ fn within<'a, const N: usize>(start: usize, end: usize) -> Option<&'a [u8; N]> {
 /// Hides from the verifier all it knows about a number below 4096, with a `key` of which it knows nothing. Otherwise each turn
 /// of the loop, and each place at which an option may begin, would be the start of a walk of its own, and whoever called the
 /// loop would learn from it how long the packet is.
+///
+/// The bound comes last: to the verifier of older kernels, Debian's 6.1 among them, a number is anything after an exclusive or with one
+/// that it does not know.
 #[inline(always)]
 fn hide(number: usize, key: usize) -> usize {
-    opaque(number ^ key) ^ key
+    let mut hidden = number ^ key;
+    // SAFETY: two instructions on a register; the compiler must not see that they take the key out again.
+    unsafe {
+        core::arch::asm!(
+            "{0} ^= {1}",
+            "{0} &= 4095",
+            inout(reg) hidden,
+            in(reg) key,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    };
+    hidden
 }
 
 /// Hides from the compiler where a number below 4096 comes from. Otherwise it takes the bounds check out of the loop as a bound

@@ -55,7 +55,7 @@ fn registration() {
         Message::Registration { handle: handle("dns"), element: element(), flags: StatusFlags::NONE };
     is(&fixed, &message);
     // The same from one that waits: a parameter that others skip.
-    let fixed = format!("01 00 003c  0009 0007 646e7300  {ELEMENT}  8041 0008 00000001");
+    let fixed = format!("01 00 003c  0009 0007 646e7300  8041 0008 00000001  {ELEMENT}");
     let message =
         Message::Registration { handle: handle("dns"), element: element(), flags: StatusFlags::STANDBY };
     is(&fixed, &message);
@@ -105,7 +105,7 @@ fn handle_resolution() {
         limit: Some(u32::MAX),
         status: true,
     };
-    is("05 00 0018  0009 0008 6563686f  803f 0008 ffffffff  8040 0004", &full);
+    is("05 00 0018  0009 0008 6563686f  8040 0004  803f 0008 ffffffff", &full);
 }
 
 #[test]

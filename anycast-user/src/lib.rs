@@ -11,6 +11,7 @@ pub mod pool;
 pub mod program;
 pub mod registrar;
 pub mod routing;
+mod sctp;
 pub mod simulate;
 pub mod telemetry;
 pub mod tls;

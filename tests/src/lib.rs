@@ -5,6 +5,7 @@ pub mod cases;
 pub mod demo;
 pub mod exercise;
 pub mod frames;
+pub mod guest;
 pub mod lab;
 pub mod random;
 pub mod reference;

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use anycast_tests::bench;
 use anycast_tests::demo::{self, Outcome};
+use anycast_tests::guest;
+use anycast_tests::lab::member;
 use anycast_tests::lab::responder;
+use anycast_user::pool::RegistrarAddress;
 use clap::{Parser, Subcommand};
 
 /// Runs the farm in network namespaces.
@@ -56,6 +59,25 @@ enum Command {
         #[arg(long)]
         id: u32,
     },
+    /// An element of a pool with an echo service over SCTP: runs until SIGTERM.
+    #[command(hide = true)]
+    PoolMember {
+        /// A registrar, as the product takes it; give it again for more.
+        #[arg(long)]
+        registrar: Vec<RegistrarAddress>,
+        /// The pool.
+        #[arg(long)]
+        pool: String,
+        /// The element's identifier.
+        #[arg(long)]
+        id: u32,
+        /// Where it serves.
+        #[arg(long)]
+        service: SocketAddr,
+    },
+    /// The first process of the guest of `cargo xtask test vm`.
+    #[command(hide = true)]
+    VmInit,
 }
 
 fn main() -> ExitCode {
@@ -71,6 +93,10 @@ fn main() -> ExitCode {
         Command::PoolElement { registrar, pool, id } => {
             bench::pool::push::run_element(registrar, &pool, id).map(|()| ExitCode::SUCCESS)
         }
+        Command::PoolMember { registrar, pool, id, service } => {
+            member::run(registrar, &pool, id, service).map(|()| ExitCode::SUCCESS)
+        }
+        Command::VmInit => guest::run().map(|()| ExitCode::SUCCESS),
         Command::DnsAsk { server } => responder::ask(server).map(|_| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

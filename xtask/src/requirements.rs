@@ -21,6 +21,8 @@ pub enum Job {
     Lint,
     /// Run the test rings that need the kernel
     Test,
+    /// Run the tests that need another kernel, in a virtual machine
+    Vm,
     /// Measure
     Bench,
 }
@@ -33,6 +35,7 @@ impl Job {
             Self::Demo => &[Self::Build, Self::Demo],
             Self::Lint => &[Self::Build, Self::Lint],
             Self::Test => &[Self::Build, Self::Demo, Self::Test],
+            Self::Vm => &[Self::Build, Self::Demo, Self::Test, Self::Vm],
             Self::Bench => &[Self::Build, Self::Demo, Self::Test, Self::Bench],
         }
     }
@@ -126,6 +129,10 @@ pub const REQUIREMENTS: &[Requirement] = &[
     apt("bird2", Probe::Command("birdc"), Job::Test, "another one"),
     apt("tshark", Probe::Command("tshark"), Job::Test, "an independent reader of our packets"),
     apt("iputils-ping", Probe::Command("ping"), Job::Test, "makes the lab's router resolve a neighbour"),
+    apt("qemu-system-x86", Probe::Command("qemu-system-x86_64"), Job::Vm, "the virtual machine"),
+    apt("rsplib-registrar", Probe::Command("rspregistrar"), Job::Vm, "RSPLIB's registrar, to talk to"),
+    apt("rsplib-services", Probe::Command("rspserver"), Job::Vm, "RSPLIB's elements and users"),
+    apt("rsplib-tools", Probe::Command("hsdump"), Job::Vm, "RSPLIB's other programs"),
     apt("dnsperf", Probe::Command("dnsperf"), Job::Bench, "queries at full speed"),
     apt("ndppd", Probe::Command("ndppd"), Job::Bench, "a user-space responder to compare with"),
     apt("dnsmasq-base", Probe::Command("dnsmasq"), Job::Bench, "a plain forwarder, to compare ours with"),

@@ -6,6 +6,7 @@ mod lint;
 mod stream;
 mod summary;
 mod targets;
+mod vm;
 
 use std::{
     path::PathBuf,
@@ -38,10 +39,13 @@ pub enum Ring {
     Packet,
     /// Network namespaces: router, servers and clients on the real kernel
     Lab,
+    /// A virtual machine with Debian's kernel 6.1: SCTP, and RSPLIB's programs
+    Vm,
 }
 
 impl Ring {
-    const ALL: [Self; 4] = [Self::Lint, Self::Unit, Self::Packet, Self::Lab];
+    /// Those that run when none is named.
+    const DEFAULT: [Self; 4] = [Self::Lint, Self::Unit, Self::Packet, Self::Lab];
 
     /// The ring's name on the command line and in the summary.
     pub fn name(self) -> &'static str {
@@ -50,6 +54,7 @@ impl Ring {
             Self::Unit => "unit",
             Self::Packet => "packet",
             Self::Lab => "lab",
+            Self::Vm => "vm",
         }
     }
 
@@ -59,12 +64,18 @@ impl Ring {
             Self::Lint => Some(Job::Lint),
             Self::Unit => None,
             Self::Packet | Self::Lab => Some(Job::Test),
+            Self::Vm => Some(Job::Vm),
         }
     }
 
-    /// Whether it loads BPF programs, which takes root.
-    fn needs_bpf(self) -> bool {
+    /// Whether it loads BPF programs into this machine's kernel, which takes root.
+    fn needs_root(self) -> bool {
         matches!(self, Self::Packet | Self::Lab)
+    }
+
+    /// Whether it needs the BPF objects and the binaries that embed them.
+    fn needs_objects(self) -> bool {
+        self.needs_root() || self == Self::Vm
     }
 
     /// How long one test binary of it may take; a hanging one is ended and counted as failed.
@@ -72,7 +83,7 @@ impl Ring {
         Duration::from_secs(match self {
             Self::Lint | Self::Unit => 10 * 60,
             Self::Packet => 20 * 60,
-            Self::Lab => 30 * 60,
+            Self::Lab | Self::Vm => 30 * 60,
         })
     }
 
@@ -86,9 +97,12 @@ impl Ring {
 /// What `cargo xtask test` takes.
 #[derive(Args)]
 pub struct TestArguments {
-    /// Which rings to run [default: all of them]
+    /// Which rings to run [default: all of them but vm]
     #[arg(value_enum)]
     rings: Vec<Ring>,
+    /// Run the ring vm too: it installs QEMU and RSPLIB, downloads a kernel, and boots it
+    #[arg(long)]
+    vm: bool,
     /// Let this ring or case be skipped; any other that is skipped makes the run fail
     #[arg(long, value_name = "NAME")]
     allow_skip: Vec<String>,
@@ -99,12 +113,13 @@ pub struct TestArguments {
 
 /// Runs the rings and prints what came of them; says whether all is well.
 pub fn test(arguments: &TestArguments) -> Result<bool> {
-    let mut rings = if arguments.rings.is_empty() { Ring::ALL.to_vec() } else { arguments.rings.clone() };
+    let mut rings = if arguments.rings.is_empty() { Ring::DEFAULT.to_vec() } else { arguments.rings.clone() };
+    rings.extend(arguments.vm.then_some(Ring::Vm));
     rings.sort_unstable();
     rings.dedup();
 
     // Without root the rings that need it are skipped below, so there is nothing to set up for them.
-    let runnable = |ring: &Ring| !ring.needs_bpf() || process::is_root();
+    let runnable = |ring: &Ring| !ring.needs_root() || process::is_root();
     let jobs: Vec<Job> = rings.iter().filter(|ring| runnable(ring)).filter_map(|ring| ring.job()).collect();
     setup::ensure(&jobs)?;
 
@@ -127,7 +142,7 @@ fn run_tests(
     summary: &mut Summary,
 ) -> Result<()> {
     // The test binaries embed the BPF objects, so the objects come first.
-    let built = if rings.iter().any(|ring| ring.needs_bpf() && runnable(ring)) {
+    let built = if rings.iter().any(|ring| ring.needs_objects() && runnable(ring)) {
         build::all(Profile::Debug)
     } else {
         Ok(())
@@ -135,7 +150,7 @@ fn run_tests(
     if let Err(error) = &built {
         eprintln!("error: {error:#}");
     }
-    let targets = targets::build();
+    let targets = targets::build(rings);
     if let Err(error) = &targets {
         eprintln!("error: {error:#}");
     }
@@ -144,7 +159,7 @@ fn run_tests(
             if !runnable(ring) {
                 return Ok(Outcome::not_run("BPF and network namespaces need root"));
             }
-            if ring.needs_bpf() && built.is_err() {
+            if ring.needs_objects() && built.is_err() {
                 return Ok(Outcome::failed_whole("the build failed"));
             }
             match &targets {
@@ -158,7 +173,10 @@ fn run_tests(
 
 fn run_ring(ring: Ring, targets: &Targets, case: Option<&str>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    for target in targets.of(ring) {
+    if ring == Ring::Vm {
+        outcome.add(vm::run(targets, ring.limit(), case)?);
+    }
+    for target in targets.of(ring).filter(|_| ring != Ring::Vm) {
         outcome.add(run_target(ring, target, case)?);
     }
     if ring == Ring::Unit && case.is_none() {

@@ -131,7 +131,8 @@ fn install_packages(packages: &[&str]) -> Result<()> {
     result.with_context(|| format!("install the Debian packages {}", packages.join(" ")))
 }
 
-fn apt_get() -> std::process::Command {
+/// apt-get that asks nothing.
+pub fn apt_get() -> std::process::Command {
     let mut command = process::command("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").env("APT_LISTCHANGES_FRONTEND", "none");
     // Wait for another apt rather than fail; ask nothing about configuration files.

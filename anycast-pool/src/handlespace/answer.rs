@@ -48,9 +48,8 @@ impl Handlespace {
         let start = out.len();
         emit_message(out, MessageType::HandleResolutionResponse, asked.accepted, |out| {
             emit_handle(&pool.handle, out);
-            if pool.policy != crate::policy::PolicyType::RoundRobin {
-                out.octets(&pool.policy_parameter());
-            }
+            // Round-robin could be left out, as RFC 5352 2.2.6 has it; RSPLIB's users do not read an answer without.
+            out.octets(&pool.policy_parameter());
             for element in chosen.iter().filter_map(|slot| at(*slot)) {
                 if out.len() - start + element.octets().len() > LIST_MAX {
                     break;

@@ -18,10 +18,11 @@ impl Message {
             Self::Registration { handle, element, flags } => {
                 emit_message(out, MessageType::Registration, false, |out| {
                     emit_handle(handle, out);
-                    element.emit(out);
+                    // Before what every registrar knows: RSPLIB's skips what it does not know there, but not at the end.
                     if *flags != StatusFlags::NONE {
                         out.nested(ParameterType::ELEMENT_FLAGS, |out| out.u32(u32::from(flags.0)));
                     }
+                    element.emit(out);
                 })
             }
             Self::Deregistration { handle, id } => {
@@ -42,11 +43,12 @@ impl Message {
             Self::HandleResolution { handle, subscribe, limit, status } => {
                 emit_message(out, MessageType::HandleResolution, *subscribe, |out| {
                     emit_handle(handle, out);
-                    if let Some(limit) = limit {
-                        out.nested(ParameterType::RESOLUTION_OPTION, |out| out.u32(*limit));
-                    }
+                    // In this order for RSPLIB, as above.
                     if *status {
                         out.nested(ParameterType::STATUS_VECTOR, |_| {});
+                    }
+                    if let Some(limit) = limit {
+                        out.nested(ParameterType::RESOLUTION_OPTION, |out| out.u32(*limit));
                     }
                 })
             }

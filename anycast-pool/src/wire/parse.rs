@@ -132,6 +132,8 @@ impl Parts {
                 | M::EndpointUnreachable,
                 P::ELEMENT_ID,
             ) => once(&mut self.id, ElementId(parameter.word()?), parameter, message),
+            // RSPLIB's registrar says whom it asks, which RFC 5352 2.2.7 has no place for.
+            (M::EndpointKeepAlive, P::ELEMENT_ID) => parameter.word().map(|_| ()),
             (M::Registration, P::POOL_ELEMENT) if !self.elements.is_empty() => {
                 Err(unexpected(parameter, message))
             }

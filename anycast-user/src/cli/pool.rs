@@ -54,7 +54,7 @@ Runs in the foreground; SIGTERM and SIGINT stop it.")]
 /// Whom to ask.
 #[derive(Clone, Debug, Args)]
 pub struct Registrars {
-    /// A registrar, as `[2001:db8::1]:3863`, 192.0.2.1 or registrar.example; give it again for more
+    /// A registrar, as `[2001:db8::1]:3863`, 192.0.2.1 or registrar.example, or by SCTP sctp://192.0.2.1; give it again for more
     #[arg(long, value_name = "ADDR", required_unless_present = "discover")]
     pub registrar: Vec<RegistrarAddress>,
     /// Interface on which registrars announce themselves; give it again for more

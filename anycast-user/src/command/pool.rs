@@ -48,6 +48,7 @@ fn user(options: &Registrars) -> anyhow::Result<PoolUser> {
             server_name: options.tls_name.clone(),
         };
         user.registrars.tls = Some(files.load().context("cannot use TLS")?);
+        user.registrars.check()?;
     }
     user.registrars.discover.clone_from(&options.discover);
     user.patience = options.timeout;

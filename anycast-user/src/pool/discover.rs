@@ -14,6 +14,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use super::address::RegistrarProtocol;
 use super::links::{Registrars, Report};
 
 /// Until an interface that cannot be listened on is tried again.
@@ -124,10 +125,15 @@ fn announced(octets: &[u8]) -> Result<Vec<Transport>, String> {
 /// that is named anyway. An announce without transports stays as it is: it means SCTP at its source.
 fn wanted(transports: Vec<Transport>, registrars: &Registrars) -> Option<Vec<Transport>> {
     let named = |transport: &Transport| {
-        let Transport::Tcp(announced) = transport else { return false };
+        let (protocol, port, addresses) = match transport {
+            Transport::Tcp(address) => (RegistrarProtocol::Tcp, address.port(), &[address.ip()][..]),
+            Transport::Sctp { port, addresses, .. } => (RegistrarProtocol::Sctp, *port, addresses.as_slice()),
+            _ => return false,
+        };
         registrars.addresses.iter().any(|named| {
-            named.host().parse() == Ok(announced.ip())
-                && named.port(registrars.tls.is_some()) == announced.port()
+            named.protocol() == protocol
+                && named.port(registrars.tls.is_some()) == port
+                && named.host().parse().is_ok_and(|host: IpAddr| addresses.contains(&host))
         })
     };
     if transports.iter().any(named) {
@@ -158,6 +164,9 @@ mod tests {
         assert_eq!(wanted(vec![sctp.clone(), one.clone()], &registrars), Some(vec![one]));
         assert_eq!(wanted(vec![sctp.clone()], &registrars), Some(vec![sctp.clone()]));
         assert_eq!(wanted(vec![], &registrars), Some(vec![]));
+        let by_sctp =
+            Registrars { addresses: vec!["sctp://2001:db8::1".parse().unwrap()], ..Registrars::default() };
+        assert_eq!(wanted(vec![sctp.clone()], &by_sctp), None);
         assert_eq!(wanted(vec![sctp, tcp("[2001:db8::2]:3863")], &registrars), None);
         assert!(wanted(vec![tcp("[2001:db8::2]:3864")], &registrars).is_some());
     }

@@ -1,11 +1,11 @@
-//! Connections to registrars, by TCP and TLS, for a machine of `anycast_pool`.
+//! Connections to registrars, by TCP, TLS and SCTP, for a machine of `anycast_pool`.
 //!
 //! A connection is a task. It reads messages into one bounded channel that all connections of a machine share, and writes what
 //! stands in a bounded queue of its own: a registrar that takes nothing for long, or for which too much waits, is given up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +13,15 @@ use anycast_pool::wire::{Frames, Transport};
 use anycast_pool::{ConnectionId, HuntConfig, Target};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tracing::debug;
 
-use super::address::RegistrarAddress;
+use super::address::{RegistrarAddress, RegistrarProtocol};
 use super::discover;
+use crate::sctp::{self, Received};
 use crate::tls;
 
 /// Messages that may wait to be written to one registrar. A user or element says little, so more means that none is taken.
@@ -31,6 +32,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long what was said last may take after the connection was given up.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Octets that are read at a time.
+const READ: usize = 16 * 1024;
 
 /// Messages of all registrars that may wait for the machine; a full channel makes the registrars wait.
 pub(super) const REPORTS: usize = 256;
@@ -55,7 +59,7 @@ pub struct Registrars {
     pub addresses: Vec<RegistrarAddress>,
     /// Interfaces on which announces of more are heard.
     pub discover: Vec<String>,
-    /// Talk to them by TLS.
+    /// Talk to them by TLS; then none of them can be reached by SCTP.
     pub tls: Option<Tls>,
 }
 
@@ -68,11 +72,30 @@ pub struct Tls {
     pub server_name: Option<ServerName<'static>>,
 }
 
+/// TLS is wanted and SCTP too.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} cannot be reached by TLS: TLS over SCTP is not supported; name it without sctp://, or do without TLS"
+)]
+pub struct NoTlsOverSctp(pub RegistrarAddress);
+
 impl Registrars {
     /// How many there may be at a time.
     pub(super) fn expected(&self, hunt: &HuntConfig) -> usize {
         let announced = if self.discover.is_empty() { 0 } else { hunt.announced_max };
         self.addresses.len() + announced
+    }
+
+    /// Sees whether each can be talked to as is wanted.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    pub fn check(&self) -> Result<(), NoTlsOverSctp> {
+        let by_sctp = |address: &&RegistrarAddress| address.protocol() == RegistrarProtocol::Sctp;
+        match self.addresses.iter().find(by_sctp) {
+            Some(address) if self.tls.is_some() => Err(NoTlsOverSctp(address.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// A registrar in words.
@@ -199,22 +222,32 @@ impl Task {
     }
 
     async fn talk(&mut self, reports: &mpsc::Sender<Report>) -> io::Result<()> {
-        let stream = tokio::select! {
-            stream = connect(&self.registrars, &self.target) => stream?,
+        let connection = tokio::select! {
+            connection = connect(&self.registrars, &self.target) => connection?,
             // Nothing is sent before it is connected: the queue's end means that it was given up.
             _ = self.queue.recv() => return Ok(()),
         };
-        let gone = |_| io::Error::other("the machine has ended");
         reports.send(Report::Connected(self.id)).await.map_err(gone)?;
+        match connection {
+            Connection::Stream(stream) => self.talk_by_stream(stream, reports).await,
+            Connection::Sctp(association) => self.talk_by_sctp(&association, reports).await,
+        }
+    }
+
+    async fn talk_by_stream(
+        &mut self,
+        stream: Box<dyn Stream>,
+        reports: &mpsc::Sender<Report>,
+    ) -> io::Result<()> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut frames = Frames::default();
-        let mut buffer = vec![0; 16 * 1024];
+        let mut buffer = vec![0; READ];
         loop {
             tokio::select! {
                 read = reader.read(&mut buffer) => {
                     let length = read?;
                     if length == 0 {
-                        return Err(io::Error::other("the registrar closed the connection"));
+                        return Err(closed());
                     }
                     frames.push(&buffer[..length]);
                     while let Some(message) = frames.next_message().map_err(io::Error::other)? {
@@ -223,9 +256,9 @@ impl Task {
                     }
                 }
                 octets = self.queue.recv() => match octets {
-                    Some(octets) => timeout(WRITE_TIMEOUT, write(&mut writer, &octets)).await.map_err(|_| {
-                        io::Error::new(io::ErrorKind::TimedOut, "it takes nothing of what is sent to it")
-                    })??,
+                    Some(octets) => {
+                        timeout(WRITE_TIMEOUT, write(&mut writer, &octets)).await.map_err(|_| stuck())??;
+                    }
                     None => {
                         // Whatever comes of it, nobody is there to be told.
                         let _ = timeout(FAREWELL, writer.shutdown()).await;
@@ -235,6 +268,54 @@ impl Task {
             }
         }
     }
+
+    async fn talk_by_sctp(
+        &mut self,
+        association: &sctp::Async,
+        reports: &mpsc::Sender<Report>,
+    ) -> io::Result<()> {
+        let mut partial = Vec::new();
+        let mut buffer = vec![0; READ];
+        loop {
+            tokio::select! {
+                ready = association.readable() => {
+                    let read = ready?.try_io(|socket| sctp::receive(socket.get_ref(), &mut buffer, &mut partial));
+                    let Ok(received) = read else { continue };
+                    match received? {
+                        Received::End => return Err(closed()),
+                        Received::Part => {}
+                        Received::Message => {
+                            let report = Report::Message(self.id, std::mem::take(&mut partial));
+                            reports.send(report).await.map_err(gone)?;
+                        }
+                    }
+                }
+                octets = self.queue.recv() => match octets {
+                    Some(octets) => {
+                        let sent = timeout(WRITE_TIMEOUT, sctp::send_all(association, &octets));
+                        sent.await.map_err(|_| stuck())??;
+                    }
+                    None => {
+                        // What was sent arrives before the shutdown; closing the socket alone could abort the association.
+                        let _ = association.get_ref().shutdown(Shutdown::Write);
+                        return Ok(());
+                    }
+                },
+            }
+        }
+    }
+}
+
+fn gone(_: mpsc::error::SendError<Report>) -> io::Error {
+    io::Error::other("the machine has ended")
+}
+
+fn closed() -> io::Error {
+    io::Error::other("the registrar closed the connection")
+}
+
+fn stuck() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it takes nothing of what is sent to it")
 }
 
 /// Writes a message and has TLS pass it on.
@@ -243,34 +324,72 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Res
     writer.flush().await
 }
 
-async fn connect(registrars: &Registrars, target: &Target) -> io::Result<Box<dyn Stream>> {
+/// An open connection.
+enum Connection {
+    /// TCP, or TLS on it.
+    Stream(Box<dyn Stream>),
+    /// SCTP.
+    Sctp(sctp::Async),
+}
+
+async fn connect(registrars: &Registrars, target: &Target) -> io::Result<Connection> {
     match target {
         Target::Configured(index) => {
             let address = registrars.addresses.get(*index);
             let address = address.ok_or_else(|| io::Error::other("no such registrar"))?;
-            let port = address.port(registrars.tls.is_some());
-            let stream = TcpStream::connect((address.host(), port)).await?;
-            stream.set_nodelay(true)?;
-            return secured(registrars, address.host(), stream).await;
+            let to = (address.host(), address.port(registrars.tls.is_some()));
+            match address.protocol() {
+                RegistrarProtocol::Tcp => {
+                    let stream = TcpStream::connect(to).await?;
+                    secured(registrars, address.host(), stream).await
+                }
+                RegistrarProtocol::Sctp => {
+                    registrars.check().map_err(io::Error::other)?;
+                    associated(lookup_host(to).await?).await
+                }
+            }
         }
         Target::Announced(Transport::Tcp(address)) => {
             let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            return secured(registrars, &address.ip().to_string(), stream).await;
+            secured(registrars, &address.ip().to_string(), stream).await
+        }
+        Target::Announced(Transport::Sctp { port, addresses, .. }) if registrars.tls.is_none() => {
+            associated(addresses.iter().map(|address| SocketAddr::new(*address, *port))).await
         }
         Target::Announced(other) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            format!("{} is not spoken to registrars", other.kind().name()),
+            match registrars.tls {
+                None => format!("{} is not spoken to registrars", other.kind().name()),
+                Some(_) => format!("{} has no TLS here", other.kind().name()),
+            },
         )),
     }
 }
 
 /// The stream itself, or TLS on it.
-async fn secured(registrars: &Registrars, host: &str, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
-    let Some(own) = &registrars.tls else { return Ok(Box::new(stream)) };
+async fn secured(registrars: &Registrars, host: &str, stream: TcpStream) -> io::Result<Connection> {
+    stream.set_nodelay(true)?;
+    let Some(own) = &registrars.tls else { return Ok(Connection::Stream(Box::new(stream))) };
     let name = match &own.server_name {
         Some(name) => name.clone(),
         None => tls::server_name(host).map_err(io::Error::other)?,
     };
-    Ok(Box::new(TlsConnector::from(own.client.current()).connect(name, stream).await?))
+    let stream = TlsConnector::from(own.client.current()).connect(name, stream).await?;
+    Ok(Connection::Stream(Box::new(stream)))
+}
+
+/// An association with the first address that takes one.
+async fn associated(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Connection> {
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match sctp::connect(address).await {
+            Ok(association) => return Ok(Connection::Sctp(association)),
+            Err(none) if sctp::is_missing(&none) => {
+                let what = "this kernel has no SCTP: `modprobe sctp`, or name the registrar without sctp://";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+            }
+            Err(failed) => error = failed,
+        }
+    }
+    Err(error)
 }

@@ -1,9 +1,9 @@
 //! Reliable server pooling, on the side of those who use a registrar: pool users and pool elements.
 //!
 //! ```text
-//!   registrar ◄──TCP, TLS──► links ──Report──► Side: anycast_pool's User or Element, behind a lock
-//!                              ▲                  │          ▲
-//!                              └── connect, send, close      └── pick, succeeded, failed │ able, standby, load, drain
+//!   registrar ◄──TCP, TLS, SCTP──► links ──Report──► Side: anycast_pool's User or Element, behind a lock
+//!                                    ▲                  │          ▲
+//!                                    └── connect, send, close      └── pick, succeeded, failed │ able, standby, load, drain
 //! ```
 //!
 //! What to say and when is decided in `anycast_pool`, which knows no sockets. Here are the sockets and the clock: [`user`] is
@@ -18,6 +18,6 @@ pub mod element;
 pub mod forward;
 pub mod user;
 
-pub use address::RegistrarAddress;
-pub use links::{Registrars, Tls};
+pub use address::{RegistrarAddress, RegistrarProtocol};
+pub use links::{NoTlsOverSctp, Registrars, Tls};
 pub use user::{PoolUser, PoolUserOptions};

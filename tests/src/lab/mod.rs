@@ -25,6 +25,7 @@ pub mod fast_path;
 pub mod frame;
 pub mod frr;
 pub mod keepalived;
+pub mod member;
 pub mod namespace;
 pub mod neighbour;
 pub mod nsd;

@@ -64,6 +64,21 @@ impl Registrar {
         Self::start_with(None, directory, address, address_tls, &(file + more))
     }
 
+    /// Starts one at a free port of this address, on SCTP too: at the same port.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_sctp(address: Ipv4Addr, more: &str) -> Result<Self> {
+        let address = SocketAddr::new(address.into(), own_address().port());
+        let directory = TempDir::new().context("make a directory")?;
+        let file = format!(
+            "[registrar]\nlisten = [\"{address}\"]\nlisten_sctp = [\"{address}\"]\n\
+             control_socket = \"{0}/control.sock\"\nstate_dir = \"{0}/state\"\n{more}",
+            directory.path().display()
+        );
+        Self::start_with(None, directory, address, None, &file)
+    }
+
     /// Starts one in a namespace, at this address.
     ///
     /// # Errors

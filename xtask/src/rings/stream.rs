@@ -28,6 +28,15 @@ pub enum Ended {
 
 /// Runs `command`, passing each line of its standard output to the terminal and to `on_line`; ends it after `limit`.
 pub fn lines(command: &mut Command, limit: Duration, mut on_line: impl FnMut(&str)) -> Result<Ended> {
+    quiet_lines(command, limit, |line| {
+        // A closed terminal must not end the tests half-way.
+        let _ = writeln!(std::io::stdout(), "{line}");
+        on_line(line);
+    })
+}
+
+/// Runs `command`, passing each line of its standard output to `on_line` alone; ends it after `limit`.
+pub fn quiet_lines(command: &mut Command, limit: Duration, mut on_line: impl FnMut(&str)) -> Result<Ended> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -46,18 +55,13 @@ pub fn lines(command: &mut Command, limit: Duration, mut on_line: impl FnMut(&st
             line.clear();
         }
     });
-    let mut print = |line: &str| {
-        // A closed terminal must not end the tests half-way.
-        let _ = writeln!(std::io::stdout(), "{line}");
-        on_line(line);
-    };
 
     let deadline = Instant::now() + limit;
     let mut ended = None;
     let mut drained = deadline + DRAIN;
     loop {
         match receiver.recv_timeout(POLL) {
-            Ok(line) => print(&line),
+            Ok(line) => on_line(&line),
             Err(RecvTimeoutError::Disconnected) if ended.is_some() => break,
             // Standard output was closed by a program that goes on.
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL),

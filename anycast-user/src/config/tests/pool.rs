@@ -3,6 +3,7 @@
 use anycast_pool::policy::Policy;
 
 use super::*;
+use crate::pool::RegistrarProtocol;
 
 const POOL: &str = "[pool]\nregistrars = [\"[2001:db8::1]:3863\", \"two.example\"]\nname = \"dns\"\naddress = \"2001:db8::11\"\n";
 
@@ -31,6 +32,11 @@ fn every_service_is_an_element_unless_it_says_otherwise() {
     let element = config.services[0].element.as_ref().unwrap();
     assert_eq!((element.pool.as_str(), element.address), ("other", "[2001:db8::12]:5353".parse().unwrap()));
     assert_eq!(element.policy, Policy::WeightedRandom { weight: 3 });
+
+    let sctp = parse(&pooled(&POOL.replace("two.example", "sctp://two.example"))).unwrap();
+    let protocols: Vec<_> =
+        sctp.pool.iter().flat_map(|pool| &pool.registrars).map(|one| one.protocol()).collect();
+    assert_eq!(protocols, [RegistrarProtocol::Tcp, RegistrarProtocol::Sctp]);
 
     let out = format!("[service.pool]\nenabled = false\n{POOL}");
     assert_eq!(parse(&pooled(&out)).unwrap().services[0].element, None);
@@ -71,6 +77,11 @@ fn what_cannot_be_is_refused_with_advice() {
     wrong(
         &format!("{POOL}[pool.tls]\nca = \"/a\"\ncertificate = \"/b\"\n"),
         "TLS needs ca, certificate and key",
+    );
+    let tls = "[pool.tls]\nca = \"/a\"\ncertificate = \"/b\"\nkey = \"/c\"\n";
+    wrong(
+        &format!("{}{tls}", POOL.replace("two.example", "sctp://two.example")),
+        "TLS over SCTP is not supported",
     );
 }
 

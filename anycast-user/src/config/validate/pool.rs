@@ -10,7 +10,7 @@ use super::Validator;
 use crate::config::options;
 use crate::config::pool::{Element, Pool, TlsFiles};
 use crate::config::{Checked, Service};
-use crate::pool::RegistrarAddress;
+use crate::pool::{NoTlsOverSctp, RegistrarAddress, RegistrarProtocol};
 
 /// Octets of the longest name that a registrar takes by default.
 const NAME_MAX: usize = 255;
@@ -33,6 +33,11 @@ impl Validator<'_> {
         let pool = pool.into_inner();
         let discover = self.discover(pool.discover);
         let registrars = self.registrars(pool.registrars, span.clone(), !discover.is_empty());
+        if let Some(tls) = &pool.tls
+            && let Some(address) = registrars.iter().find(|one| one.protocol() == RegistrarProtocol::Sctp)
+        {
+            self.problem(tls.span(), "pool.tls", NoTlsOverSctp(address.clone()).to_string());
+        }
         let name = self.pool_name(pool.name, "pool.name");
         let address = self.own_address(pool.address.as_ref(), "pool.address");
         let policy = self.policy(pool.policy.as_ref(), pool.weight, pool.priority);
