@@ -32,6 +32,9 @@ pub const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 53, 0, 1);
 /// Where cases write that they were skipped.
 const SKIPPED: &str = "/tmp/skipped";
 
+/// Random frames of the fast path's conformance: processors that are simulated are slow.
+const FRAMES: &str = "5000";
+
 /// What tests take for granted: source, place, type.
 const MOUNTS: [(&str, &str, &str); 7] = [
     ("proc", "/proc", "proc"),
@@ -107,6 +110,7 @@ fn test(name: &str, path: &str, arguments: &[&str]) -> Result<()> {
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/tmp")
         .env("ANYCAST_SKIPPED", SKIPPED)
+        .env("ANYCAST_FRAMES", FRAMES)
         .env("ANYCAST_BIN", "/bin/anycast")
         .env("ANYCAST_LAB_BIN", Path::new("/init"))
         .status()
