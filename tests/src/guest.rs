@@ -33,7 +33,7 @@ pub const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 53, 0, 1);
 const SKIPPED: &str = "/tmp/skipped";
 
 /// Random frames of the fast path's conformance: processors that are simulated are slow.
-const FRAMES: &str = "5000";
+const FRAMES: &str = "1000";
 
 /// What tests take for granted: source, place, type.
 const MOUNTS: [(&str, &str, &str); 7] = [
