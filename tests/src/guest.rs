@@ -1,6 +1,6 @@
 //! The init of the `vm` ring's guest: mounts what tests need, loads modules, runs test binaries and says on the console what came of them.
 //!
-//! `cargo xtask test vm` packs the guest's file system and reads the console. Both agree on [`PLAN`], a file with a line for each thing
+//! `cargo xtask test vm` packs the guest's file system and reads the console. Both agree on `/plan`, a file with a line for each thing
 //! to do, its words parted by tabs:
 //!
 //! ```text
