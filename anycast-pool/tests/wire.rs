@@ -169,6 +169,9 @@ fn endpoint_keep_alive_and_its_answer() {
     for literal in ["07 00 000f 11223344 0009 0007 646e7300", "07 00 000f 11223344 0009 0007 646e73"] {
         assert_eq!(parse(literal).unwrap().message, message);
     }
+    // RSPLIB's registrar adds whom it asks.
+    let named = "07 00 0018  11223344  0009 0007 646e7300  000e 0008 01020304";
+    assert_eq!(parse(named).unwrap().message, message);
     let adopt = Message::EndpointKeepAlive { registrar: RegistrarId(1), handle: handle("dns0"), adopt: true };
     is("07 01 0010  00000001  0009 0008 646e7330", &adopt);
     is(

@@ -1,6 +1,6 @@
 //! The init of the `vm` ring's guest: mounts what tests need, loads modules, runs test binaries and says on the console what came of them.
 //!
-//! `cargo xtask test vm` packs the guest's file system and reads the console. Both agree on [`PLAN`], a file with a line for each thing
+//! `cargo xtask test vm` packs the guest's file system and reads the console. Both agree on `/plan`, a file with a line for each thing
 //! to do, its words parted by tabs:
 //!
 //! ```text
@@ -31,6 +31,9 @@ pub const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 53, 0, 1);
 
 /// Where cases write that they were skipped.
 const SKIPPED: &str = "/tmp/skipped";
+
+/// Random frames of the fast path's conformance: processors that are simulated are slow.
+const FRAMES: &str = "1000";
 
 /// What tests take for granted: source, place, type.
 const MOUNTS: [(&str, &str, &str); 7] = [
@@ -107,6 +110,7 @@ fn test(name: &str, path: &str, arguments: &[&str]) -> Result<()> {
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/tmp")
         .env("ANYCAST_SKIPPED", SKIPPED)
+        .env("ANYCAST_FRAMES", FRAMES)
         .env("ANYCAST_BIN", "/bin/anycast")
         .env("ANYCAST_LAB_BIN", Path::new("/init"))
         .status()

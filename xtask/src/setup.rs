@@ -18,7 +18,7 @@ pub struct SetupArguments {
     /// Only report what is missing; exit 1 if anything is
     #[arg(long)]
     check: bool,
-    /// Set up for this command alone [default: for all of them]
+    /// Set up for this command alone [default: for all of them but vm]
     #[arg(value_enum)]
     job: Option<Job>,
 }

@@ -134,7 +134,7 @@ mod tests {
         let targets =
             Targets(all.iter().filter_map(|name| test_binary(&message(name, "test", true))).collect());
         let names: Vec<&str> = targets.in_guest().map(|target| target.name.as_str()).collect();
-        assert_eq!(names, ["w/tests/packet", "w/tests/vm_sctp"]);
+        assert_eq!(names, ["tests/tests/packet", "tests/tests/vm_sctp"]);
     }
 
     #[test]

@@ -36,17 +36,21 @@ impl Kernel {
     /// The newest of Debian's package lists, unpacked below `directory`; downloaded if it is not there yet.
     pub fn fetch(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
-        let mut package = newest();
-        let mut root = package.as_ref().ok().map(|package| directory.join(package));
-        if !root.as_ref().is_some_and(|root| root.exists()) {
-            // Lists that are old name a package that the mirrors have no longer.
-            process::run(setup::apt_get().arg("update")).context("refresh the list of Debian packages")?;
-            package = newest();
-            let package = package.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-            root = Some(download(package, directory)?);
-        }
-        let root = root.context("a kernel's package has a directory")?;
-        let package = package?;
+        let known = newest().ok().filter(|package| directory.join(package).exists());
+        let package = match known {
+            Some(package) => package,
+            None => {
+                // Lists that are old name a package that the mirrors have no longer.
+                process::run(setup::apt_get().arg("update"))
+                    .context("refresh the list of Debian packages")?;
+                let package = newest()?;
+                if !directory.join(&package).exists() {
+                    download(&package, directory)?;
+                }
+                package
+            }
+        };
+        let root = directory.join(&package);
         let release = package.strip_prefix("linux-image-").unwrap_or(&package).to_owned();
         let image = root.join("boot").join(format!("vmlinuz-{release}"));
         ensure!(image.is_file(), "{package} has no {}: remove {}", image.display(), root.display());
@@ -98,8 +102,8 @@ fn newest() -> Result<String> {
     }
 }
 
-/// Downloads a package and unpacks it, whole or not at all; the result is where.
-fn download(package: &str, directory: &Path) -> Result<PathBuf> {
+/// Downloads a package and unpacks it, whole or not at all.
+fn download(package: &str, directory: &Path) -> Result<()> {
     let root = directory.join(package);
     let new = directory.join(format!("{package}.new"));
     if new.exists() {
@@ -117,8 +121,7 @@ fn download(package: &str, directory: &Path) -> Result<PathBuf> {
     process::run(process::command("dpkg-deb").arg("-x").arg(&file).arg(&new))
         .with_context(|| format!("unpack {}", file.display()))?;
     fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
-    fs::rename(&new, &root).with_context(|| format!("rename to {}", root.display()))?;
-    Ok(root)
+    fs::rename(&new, &root).with_context(|| format!("rename to {}", root.display()))
 }
 
 /// The name of a module by its path; in names `-` and `_` are the same.
