@@ -16,6 +16,7 @@ use anycast_pool::Time;
 use anycast_pool::registrar::{Action, CloseReason, ConnectionId, ConnectionKind, Event, Registrar};
 use anycast_pool::wire::MessageType;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::announce::Announcer;
@@ -40,6 +41,8 @@ struct Shared {
     timer: Notify,
     /// A connection's task has ended.
     ended: Notify,
+    /// Nobody is accepted any more.
+    stop: CancellationToken,
     /// For when the timer is set; `None` = it is not.
     armed: Cell<Option<Time>>,
 }
@@ -91,6 +94,7 @@ impl Hub {
             buffer: RefCell::new(vec![0; READ].into()),
             timer: Notify::new(),
             ended: Notify::new(),
+            stop: CancellationToken::new(),
             armed: Cell::new(None),
         }))
     }
@@ -113,6 +117,17 @@ impl Hub {
         self.0.core.borrow_mut().queues.remove(&connection);
         self.handle(Event::Closed { connection });
         self.0.ended.notify_one();
+    }
+
+    /// The registrar stops: no more connections, and good-bye to those that are there.
+    pub fn stop(&self) {
+        self.0.stop.cancel();
+        self.handle(Event::Shutdown);
+    }
+
+    /// Waits until the registrar stops.
+    pub async fn stopping(&self) {
+        self.0.stop.cancelled().await;
     }
 
     /// Waits until no connection has a task any more.

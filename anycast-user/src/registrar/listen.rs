@@ -50,9 +50,9 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts connections in clear text until it is dropped.
+/// Accepts connections in clear text until the registrar stops, and serves them to their ends.
 pub(super) async fn serve_tcp(hub: Hub, listener: TcpListener) {
-    accept(&listener, |stream, peer| {
+    accept(&hub, listener, |stream, peer| {
         let hub = hub.clone();
         async move {
             let connection = hub.connected(peer, ConnectionKind::Tcp, None);
@@ -62,10 +62,10 @@ pub(super) async fn serve_tcp(hub: Hub, listener: TcpListener) {
     .await;
 }
 
-/// Accepts connections over TLS until it is dropped. The machine hears of those alone whose certificate is trusted.
+/// Accepts connections over TLS until the registrar stops, and serves them to their ends. The machine hears of those alone whose certificate is trusted.
 pub(super) async fn serve_tls(hub: Hub, listener: TcpListener, server: Rc<tls::Server>) {
     let places = Rc::new(Semaphore::new(HANDSHAKES));
-    accept(&listener, |stream, peer| {
+    accept(&hub, listener, |stream, peer| {
         let acceptor = TlsAcceptor::from(server.current());
         let (hub, places) = (hub.clone(), places.clone());
         async move {
@@ -91,13 +91,15 @@ pub(super) async fn serve_tls(hub: Hub, listener: TcpListener, server: Rc<tls::S
 }
 
 async fn accept<F: Future<Output = ()> + 'static>(
-    listener: &TcpListener,
+    hub: &Hub,
+    listener: TcpListener,
     serve: impl Fn(TcpStream, SocketAddr) -> F,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
+            () = hub.stopping() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
@@ -115,6 +117,9 @@ async fn accept<F: Future<Output = ()> + 'static>(
             },
         }
     }
+    // Nobody comes to a registrar that is on its way out.
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 fn set_up(stream: &TcpStream) -> io::Result<()> {

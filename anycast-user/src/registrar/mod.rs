@@ -31,7 +31,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anycast_pool::RegistrarId;
-use anycast_pool::registrar::{Config as Machine, ConfigError, Event, Limits, Registrar};
+use anycast_pool::registrar::{Config as Machine, ConfigError, Limits, Registrar};
 use anycast_pool::wire::Transport;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -193,7 +193,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     }
     notify::stopping();
     info!("stopping");
-    hub.handle(Event::Shutdown);
+    hub.stop();
     // Elements and users have what was sent to them, or do not take it; what is acknowledged is in the log.
     let _ = timeout(GOODBYE, hub.all_closed()).await;
     drop(tasks);

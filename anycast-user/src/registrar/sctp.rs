@@ -26,12 +26,13 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<Option<Async>> {
     }
 }
 
-/// Accepts associations until it is dropped.
+/// Accepts associations until the registrar stops, and serves them to their ends.
 pub(super) async fn serve(hub: Hub, listener: Async) {
     let mut associations = JoinSet::new();
     loop {
         tokio::select! {
             biased;
+            () = hub.stopping() => break,
             Some(_) = associations.join_next() => {}
             accepted = accept(&listener) => match accepted {
                 Ok((socket, peer)) => {
@@ -44,6 +45,8 @@ pub(super) async fn serve(hub: Hub, listener: Async) {
             },
         }
     }
+    drop(listener);
+    while associations.join_next().await.is_some() {}
 }
 
 async fn association(hub: Hub, socket: Async, peer: SocketAddr) {
