@@ -156,6 +156,15 @@ fn answer(pool: &PoolHandle, registrar: u8, octets: &[u8]) -> Message {
     })
 }
 
+/// Goes to the time of a timer; false if there is none. `still` counts those that came at one time.
+fn reach(now: &mut Time, due: Option<Time>, still: &mut u32) -> bool {
+    let Some(due) = due else { return false };
+    *still = if due <= *now { *still + 1 } else { 0 };
+    assert!(*still < 10, "a timer comes again and again at one time");
+    *now = due.max(*now);
+    true
+}
+
 /// A machine and the connections that it asked for.
 struct Side<M> {
     machine: M,
@@ -197,10 +206,9 @@ impl Side<User> {
     fn pass(&mut self, now: &mut Time, timers: u8) {
         let mut still = 0;
         for _ in 0..timers {
-            let Some(due) = self.machine.next_timeout() else { break };
-            still = if due <= *now { still + 1 } else { 0 };
-            assert!(still < 10, "a timer comes again and again at one time");
-            *now = due.max(*now);
+            if !reach(now, self.machine.next_timeout(), &mut still) {
+                break;
+            }
             self.take(*now, user::Input::Tick);
         }
     }
@@ -226,10 +234,9 @@ impl Side<Element> {
     fn pass(&mut self, now: &mut Time, timers: u8) {
         let mut still = 0;
         for _ in 0..timers {
-            let Some(due) = self.machine.next_timeout() else { break };
-            still = if due <= *now { still + 1 } else { 0 };
-            assert!(still < 10, "a timer comes again and again at one time");
-            *now = due.max(*now);
+            if !reach(now, self.machine.next_timeout(), &mut still) {
+                break;
+            }
             self.take(*now, element::Input::Tick);
         }
     }

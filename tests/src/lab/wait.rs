@@ -40,6 +40,30 @@ pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> 
     wait_for(what, timeout, || condition().then_some(()))
 }
 
+/// Runs a future on a runtime of its own.
+///
+/// # Errors
+/// It is not ready within `timeout`.
+pub fn run_within<T>(timeout: Duration, future: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { tokio::time::timeout(timeout, future).await }).context("it hangs")
+}
+
+/// As [`wait_until`], among other tasks of a runtime.
+///
+/// # Errors
+/// `what` did not happen within `timeout`.
+pub async fn becomes(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + timeout;
+    while !condition() {
+        if Instant::now() >= deadline {
+            bail!("waited {timeout:?} in vain: {what}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
 /// From now on SIGINT and SIGTERM end every wait instead of the process, so that what was built is taken down.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use anycast_tests::lab::Registrar;
 use anycast_tests::lab::dns::{Query, kind};
+use anycast_tests::lab::wait::{becomes, run_within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -19,17 +20,12 @@ pub const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Runs an asynchronous test, bounded.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE * 3, test).await.expect("the test hangs") })
+    run_within(PATIENCE * 3, test).unwrap()
 }
 
 /// Waits until `condition` holds, looking often.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+pub async fn until(what: &str, condition: impl FnMut() -> bool) {
+    becomes(what, PATIENCE, condition).await.unwrap();
 }
 
 /// A DNS server that answers each query with its name, on UDP and TCP, unless it is silenced; dropped, its ports are closed.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anycast_pool::wire::{Message, State, StatusFlags};
 use anycast_tests::guest::GUEST_ADDRESS;
+use anycast_tests::lab::wait::{becomes, run_within};
 use anycast_tests::lab::{Child, Registrar, anycast_binary, lab_binary};
 use anycast_user::pool::{PoolUser, PoolUserOptions, RegistrarAddress, RegistrarProtocol};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,17 +23,12 @@ pub const OFTEN: &str = "[keep_alive]\ninterval = \"2s\"\ntimeout = \"2s\"\n";
 
 /// Runs an asynchronous test, bounded.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE * 3, test).await.expect("the test hangs") })
+    run_within(PATIENCE * 3, test).unwrap()
 }
 
 /// Waits until `condition` holds, looking often.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+pub async fn until(what: &str, condition: impl FnMut() -> bool) {
+    becomes(what, PATIENCE, condition).await.unwrap();
 }
 
 /// A registrar of ours that listens on TCP and SCTP.
